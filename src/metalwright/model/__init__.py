@@ -1,0 +1,1 @@
+"""The nouns: every value that crosses a room, frozen, with no I/O, no clock and no randomness."""

@@ -1,0 +1,111 @@
+"""What the hardware said, how old that is, and why we do not know where we do not.
+
+Unknown is a value: it is never "off" and never "clean". Words are Redfish's and Ironic's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from metalwright.model.frozen import FrozenDict
+
+
+class Power(StrEnum):
+    """The power state that the BMC reported."""
+
+    ON = "on"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+class BootDevice(StrEnum):
+    """Ironic's boot devices that Metalwright sets."""
+
+    PXE = "pxe"
+    DISK = "disk"
+
+
+class BootProgress(StrEnum):
+    """How far the boot is (Redfish `BootProgress`), where something can tell."""
+
+    NONE = "None"
+    HARDWARE_INITIALIZATION = "SystemHardwareInitializationComplete"
+    OS_BOOT_STARTED = "OSBootStarted"
+    OS_RUNNING = "OSRunning"
+
+
+class ErrorKind(StrEnum):
+    """Why an observation has no values."""
+
+    TIMEOUT = "timeout"
+    CREDENTIALS = "credentials"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the machine says it is; what it did not say is `None` or empty."""
+
+    serial: str | None = None
+    system_uuid: str | None = None
+    macs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The values of one successful observation.
+
+    `template_digest` is the template that the booted system reports, `last_wipe` the id of the
+    operation whose wipe the disks carry evidence of; both `None` where nothing can tell.
+    """
+
+    power: Power = Power.UNKNOWN
+    boot_device: BootDevice | None = None
+    boot_progress: BootProgress | None = None
+    template_digest: str | None = None
+    last_wipe: str | None = None
+    identity: Identity = Identity()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationError:
+    """Why the node could not be asked, in the driver's words, without any secret."""
+
+    kind: ErrorKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One node's latest answer: a reading or an error, and when the asking *began*.
+
+    `reading` is that of this very attempt, never an older one carried along. `next_attempt_at` is
+    when a failing node is asked again; `failures` counts the failures in a row.
+    """
+
+    node: str
+    at: datetime
+    reading: Reading | None = None
+    error: ObservationError | None = None
+    failures: int = 0
+    next_attempt_at: datetime | None = None
+
+    @property
+    def power(self) -> Power:
+        """The power state read, `unknown` where there is no reading."""
+        return self.reading.power if self.reading is not None else Power.UNKNOWN
+
+    def age_s(self, now: datetime) -> float:
+        """Seconds since the asking began; never negative."""
+        return max(0.0, (now - self.at).total_seconds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The latest observation of every node that was ever asked; a missing node was not."""
+
+    nodes: Mapping[str, Observation] = field(default_factory=FrozenDict)

@@ -1,0 +1,205 @@
+"""Operations: the life of one node moving to one desired state, and what the store remembers of it.
+
+The tables below are the state machine: which stages there are, what each asks of the hardware, how
+it is seen to be done, and what may interrupt it. `docs/architecture.md` draws them from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from metalwright.model.desired import Holder, Target
+from metalwright.model.frozen import FrozenDict
+from metalwright.model.inventory import Commit, Source
+
+
+class Verb(StrEnum):
+    """What an action does to a node, in Ironic's words where it has one."""
+
+    DEPLOY = "deploy"
+    REBUILD = "rebuild"
+    REBOOT = "reboot"
+    UNDEPLOY = "undeploy"
+    POWER_ON = "power on"
+    POWER_OFF = "power off"
+
+
+class Stage(StrEnum):
+    """The steps of an operation, in their order; not every operation has all of them."""
+
+    POWER_OFF = "power off"
+    WIPE = "wipe"
+    BOOT = "boot"
+    INSTALLING = "installing"
+
+
+class OperationState(StrEnum):
+    """Where an operation is in its life. The last four are terminal."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ACTIVE = "active"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+TERMINAL = frozenset(
+    {
+        OperationState.ACTIVE,
+        OperationState.FAILED,
+        OperationState.CANCELLED,
+        OperationState.SUPERSEDED,
+    }
+)
+
+
+class Interrupt(StrEnum):
+    """What a newer commit may do to a running stage."""
+
+    CANCELLABLE = "cancellable"
+    FINISH_FIRST = "finish-first"
+    IRREVERSIBLE = "irreversible"
+
+
+INTERRUPTS: Mapping[Stage, Interrupt] = FrozenDict(
+    {
+        Stage.POWER_OFF: Interrupt.FINISH_FIRST,
+        Stage.WIPE: Interrupt.IRREVERSIBLE,
+        Stage.BOOT: Interrupt.CANCELLABLE,
+        Stage.INSTALLING: Interrupt.CANCELLABLE,
+    }
+)
+
+
+class EffectKind(StrEnum):
+    """All that is ever done to hardware. Each sets a level: done twice is the same as once."""
+
+    SOFT_POWER_OFF = "soft power off"
+    POWER_OFF = "power off"
+    POWER_ON = "power on"
+    SET_BOOT_DEVICE = "set boot device"
+    WIPE = "wipe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """One call to a driver. `argument` is the boot device, or the wipe level.
+
+    `operation_id` and `template_digest` tell a driver that can use it what the call is for: the
+    evidence of a wipe carries the first, the machine that boots reports the second.
+    """
+
+    kind: EffectKind
+    argument: str = ""
+    operation_id: str = ""
+    template_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a node was last brought to, or adopted as: what the next plan compares with.
+
+    `source` is the place in git, at `revision`, that wanted it.
+    """
+
+    target: Target
+    holder: Holder
+    revision: str
+    source: Source
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One node's move to one target, as the store holds it.
+
+    `stages` are those still to do at the time it was made, `stage` the current one (`None` while
+    pending). `effects` counts the effects of the current stage that are *acknowledged*;
+    `intent_at` is when the last effect was journalled, `acknowledged_at` when the driver answered
+    (`None` while the answer is outstanding, or lost in a crash). `fence` grows with every
+    admission: a result that carries an older one is refused. Times are UTC, deadlines instants.
+    """
+
+    id: str
+    node: str
+    verb: Verb
+    state: OperationState
+    target: Target
+    holder: Holder
+    pool: str
+    priority: int
+    stages: tuple[Stage, ...]
+    commit: Commit
+    source: Source
+    created_at: datetime
+    destroys_data: bool = False
+    stage: Stage | None = None
+    effects: int = 0
+    intent: Effect | None = None
+    intent_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    stage_deadline_at: datetime | None = None
+    attempt: int = 0
+    not_before: datetime | None = None
+    fence: int = 0
+    last_error: str = ""
+    ended_at: datetime | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is still pending or running."""
+        return self.state not in TERMINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeMemory:
+    """What the store remembers of one node; a node without it is not adopted.
+
+    `applied` is `None` when what the machine carries is not known: adopted to be rebuilt, or in the
+    middle of an operation. `failed` is the last operation when it failed and nothing succeeded
+    since.
+    """
+
+    node: str
+    adopted_at: datetime
+    adopted_by: str
+    applied: Applied | None = None
+    operation: Operation | None = None
+    failed: Operation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the store remembers of the fleet: never an instruction, only what we did.
+
+    `applied_revision` is the last commit that a plan was carried out from; `slots` counts the slots
+    held, by scope (`fleet`, `pool/ci`, `label/rack=a01`).
+    """
+
+    nodes: Mapping[str, NodeMemory] = field(default_factory=FrozenDict)
+    applied_revision: str | None = None
+    slots: Mapping[str, int] = field(default_factory=FrozenDict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One line of what we did: an intent, its outcome, or a change of an operation's state.
+
+    `event` is one of `created`, `admitted`, `intent`, `outcome`, `stage`, `retry`, `active`,
+    `failed`, `cancelled`, `superseded`, `adopted`, `released`; `seq` grows without gaps in one
+    store.
+    """
+
+    seq: int
+    at: datetime
+    node: str
+    event: str
+    operation_id: str | None = None
+    stage: Stage | None = None
+    effect: Effect | None = None
+    fence: int = 0
+    detail: str = ""
