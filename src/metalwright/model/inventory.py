@@ -66,7 +66,6 @@ class ResolvedTemplate:
 
     name: str
     chain: tuple[str, ...]
-    chain: tuple[str, ...]
     method: Method
     image: ImageSpec | None = None
     kernel_args: tuple[str, ...] = ()
