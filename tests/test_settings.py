@@ -1,0 +1,97 @@
+"""Settings: file under environment under options, every mistake named at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metalwright.errors import SettingsError
+from metalwright.settings import RELOADABLE, Settings, changes, find_file, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    kept = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith("METALWRIGHT_")}
+    yield
+    for key in list(os.environ):
+        if key.startswith("METALWRIGHT_"):
+            del os.environ[key]
+    os.environ.update(kept)
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "metalwright.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'repository = "inv"\nstate_dir = "state"\nsecrets_dir = "/etc/s"\n')
+    settings = load_settings(path)
+    assert settings.repository == str(tmp_path / "inv")
+    assert settings.state_dir == tmp_path / "state"
+    assert settings.secrets_dir == Path("/etc/s")
+    assert settings.store == f"sqlite:///{tmp_path}/state/metalwright.sqlite"
+
+
+@pytest.mark.parametrize("url", ["https://git.example.net/i.git", "git@git.example.net:lab/i.git"])
+def test_urls_are_left_alone(tmp_path: Path, url: str) -> None:
+    assert load_settings(_file(tmp_path, f'repository = "{url}"\n')).repository == url
+
+
+def test_environment_wins_over_file_and_options_over_both(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'branch = "file"\n[observe]\ninterval_s = 3\ntimeout_s = 4\n')
+    os.environ["METALWRIGHT_OBSERVE__INTERVAL_S"] = "5"
+    os.environ["METALWRIGHT_BRANCH"] = "environment"
+    settings = load_settings(path)
+    assert (settings.branch, settings.observe.interval_s, settings.observe.timeout_s) == (
+        "environment",
+        5.0,
+        4.0,
+    )
+    assert load_settings(path, branch="option", repository=None).branch == "option"
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'repo = "x"\n[observe]\ninterval_s = "soon"\nin_flight_max = 0\n')
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    text = str(caught.value)
+    assert f"{path}: repo: there is no such setting" in text
+    assert "observe.interval_s" in text
+    assert "'soon'" in text
+    assert "observe.in_flight_max" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"a = \n", "is not TOML"), (b"\xff\xfe", "is not TOML")]
+)
+def test_unreadable_files_are_told(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "metalwright.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=message):
+        load_settings(path)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path / "absent.toml")
+
+
+def test_a_broken_variable_is_told(tmp_path: Path) -> None:
+    os.environ["METALWRIGHT_OBSERVE"] = "{"
+    with pytest.raises(SettingsError, match="observe"):
+        load_settings(_file(tmp_path, ""))
+
+
+def test_the_file_is_found(tmp_path: Path) -> None:
+    assert find_file({"METALWRIGHT_CONFIG": str(tmp_path / "x.toml")}) == tmp_path / "x.toml"
+
+
+def test_what_can_be_reloaded_is_told_apart() -> None:
+    old = Settings()
+    new = old.model_copy(
+        update={"poll_interval_s": 1.0, "branch": "other", "cycle_interval_s": 2.0}
+    )
+    assert changes(old, new) == (("poll_interval_s", "cycle_interval_s"), ("branch",))
+    assert set(Settings.model_fields) >= RELOADABLE
