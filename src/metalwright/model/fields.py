@@ -32,8 +32,11 @@ LABEL_KEY_PATTERN = r"^[a-zA-Z0-9]([a-zA-Z0-9._/-]{0,251}[a-zA-Z0-9])?$"
 CREDENTIALS_PATTERN = r"^[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*$"
 HOST_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
-_DURATION = re.compile(r"^(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,7})m)?(?:(\d{1,9})s)?$")
-_INSTANT_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})$"
+_DURATION = re.compile(r"(?:([0-9]{1,5})d)?(?:([0-9]{1,6})h)?(?:([0-9]{1,7})m)?(?:([0-9]{1,9})s)?")
+_INSTANT_PATTERN = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
+    r"(Z|[+-][0-9]{2}:[0-9]{2})$"
+)
 _DURATION_MAX_S = 10 * 366 * 86_400
 
 
@@ -45,7 +48,7 @@ def parse_duration(value: Any) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value  # already validated: a value built in code, in seconds
-    match = _DURATION.match(value) if isinstance(value, str) and value else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise PydanticCustomError("duration", "should be a duration such as 90s, 5m, 1h30m or 2d")
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -73,7 +76,7 @@ def parse_instant(value: Any) -> datetime:
     """
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
-    if not isinstance(value, str) or not re.match(_INSTANT_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(_INSTANT_PATTERN, value):
         raise PydanticCustomError(
             "instant", "should be an instant with a zone, such as 2026-11-20T08:00:00+01:00"
         )
@@ -95,7 +98,7 @@ def _address(value: str) -> str:
         return str(ipaddress.ip_address(value))
     except ValueError:
         pass
-    if not re.match(HOST_PATTERN, value) or re.fullmatch(r"[\d.]+", value):
+    if not re.fullmatch(HOST_PATTERN, value) or re.fullmatch(r"[0-9.]+", value):
         raise PydanticCustomError(
             "address", "should be an IP address or a host name, without scheme, port or path"
         )
@@ -141,7 +144,8 @@ Duration = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$",
+            "pattern": r"^([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,7}m)?([0-9]{1,9}s)?$",
+            "minLength": 2,
             "examples": ["90s", "5m", "1h30m", "2d"],
         }
     ),

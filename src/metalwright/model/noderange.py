@@ -16,9 +16,9 @@ from ClusterShell.NodeSet import RESOLVER_NOGROUP, NodeSet, NodeSetException
 from ClusterShell.RangeSet import RangeSet
 
 RANGE_NODES_MAX = 100_000
-_RANGE_TEXT = re.compile(r"^[a-z0-9._-]*(\[[0-9,/-]{1,1000}\][a-z0-9._-]*){0,3}$")
-_SPAN = re.compile(r"(\d{1,18})(?:-(\d{1,18})(?:/(\d{1,9}))?)?$")
-_TAIL = re.compile(r"^(.*?)(\d{1,9})$")
+_RANGE_TEXT = re.compile(r"[a-z0-9._-]*(\[[0-9,/-]{1,1000}\][a-z0-9._-]*){0,3}")
+_SPAN = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18})(?:/([0-9]{1,9}))?)?")
+_TAIL = re.compile(r"(.*?)([0-9]{1,9})")
 
 
 class NodeRangeError(ValueError):
@@ -32,7 +32,7 @@ def unfold(text: str) -> tuple[str, ...]:
     Raises:
         NodeRangeError: not a range, or one of more than `RANGE_NODES_MAX` nodes.
     """
-    if not text or not _RANGE_TEXT.match(text):
+    if not text or not _RANGE_TEXT.fullmatch(text):
         raise NodeRangeError(f"{text!r} is not a node name or a range such as r640-[01-48]")
     count = 1
     for inner in re.findall(r"\[([^\]]*)\]", text):
@@ -46,7 +46,7 @@ def unfold(text: str) -> tuple[str, ...]:
 
 
 def _span_length(text: str, span: str) -> int:
-    match = _SPAN.match(span)
+    match = _SPAN.fullmatch(span)
     if match is None:
         raise NodeRangeError(
             f"{text!r} has {span!r} where a number or a span such as 01-48 belongs"
@@ -68,7 +68,7 @@ def fold(names: Iterable[str]) -> str:
     by_stem: dict[tuple[str, int], list[str]] = defaultdict(list)
     plain: list[str] = []
     for name in sorted(set(names)):
-        match = _TAIL.match(name)
+        match = _TAIL.fullmatch(name)
         if match is None:
             plain.append(name)
         else:

@@ -121,7 +121,11 @@ class Operation:
     pending). `effects` counts the effects of the current stage that are *acknowledged*;
     `intent_at` is when the last effect was journalled, `acknowledged_at` when the driver answered
     (`None` while the answer is outstanding, or lost in a crash). `fence` grows with every
-    admission: a result that carries an older one is refused. Times are UTC, deadlines instants.
+    admission and every end of an attempt: a result that carries an older one is refused. `tries`
+    counts the answers of the current effect that were a passing fault, or lost. `failing` says that
+    this attempt has failed and only waits until the node was asked once more. `seen_at` is the
+    observation (when its asking began) that the current stage was entered on. Times are UTC,
+    deadlines instants.
     """
 
     id: str
@@ -148,6 +152,9 @@ class Operation:
     fence: int = 0
     last_error: str = ""
     ended_at: datetime | None = None
+    tries: int = 0
+    failing: bool = False
+    seen_at: datetime | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -190,8 +197,9 @@ class JournalEntry:
     """One line of what we did: an intent, its outcome, or a change of an operation's state.
 
     `event` is one of `created`, `admitted`, `intent`, `outcome`, `stage`, `retry`, `active`,
-    `failed`, `cancelled`, `superseded`, `adopted`, `released`; `seq` grows without gaps in one
-    store.
+    `failed`, `cancelled`, `superseded`, `adopted`, `released` (no longer adopted), `recorded` (git
+    names the same state otherwise); `seq` grows without gaps in one store. The detail of `admitted`
+    names the slots that were taken; `retry` and the four ends give them back.
     """
 
     seq: int

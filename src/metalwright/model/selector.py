@@ -3,7 +3,8 @@
     expression := term (("and" | "or") term)*          `and` binds tighter than `or`
     term       := "not" term | "(" expression ")" | "*" | range | comparison
     comparison := key ("=" | "!=" | ">=" | "<=" | ">" | "<") value
-                | key ["not"] "in" "(" value ("," value)* ")"
+                | key ["not"] "in" "(" item ("," item)* ")"
+    item       := value | range
     range      := r640-[01-48]
     value      := bare word | 'quoted text' | "quoted text"
 
@@ -21,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from metalwright.model.noderange import NodeRangeError, unfold
+from metalwright.model.noderange import RANGE_NODES_MAX, NodeRangeError, unfold
 
 SELECTOR_LENGTH_MAX = 4_096
 SELECTOR_DEPTH_MAX = 32
@@ -34,6 +35,9 @@ _TOKEN = re.compile(
     r"|(?P<quoted>'[^']*'|\"[^\"]*\")|(?P<word>[A-Za-z0-9_./:\-\[\]+@]+(?:,[0-9\-/,]*\])*))"
 )
 _BRACKETED = re.compile(r"[A-Za-z0-9._-]*(?:\[[0-9,/-]*\][A-Za-z0-9._-]*)+")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_COMPARISONS = ("=", "!=", ">=", "<=", ">", "<")
 _WORDS = ("and", "or", "not", "in")
 
 
@@ -95,19 +99,19 @@ class _Parser:
     """Recursive descent over the tokens; each method returns the predicate of what it read."""
 
     def __init__(self, text: str, tokens: list[tuple[str, str, int]]) -> None:
-        self.text, self.tokens, self.at = text, tokens, 0
+        self.text, self.tokens, self.at, self.unfolded_count = text, tokens, 0, 0
 
     def expression(self, depth: int) -> Predicate:
-        result = self.conjunction(depth)
+        parts = [self.conjunction(depth)]
         while self.take("or"):
-            result = _either(result, self.conjunction(depth))
-        return result
+            parts.append(self.conjunction(depth))
+        return _either(parts)
 
     def conjunction(self, depth: int) -> Predicate:
-        result = self.term(depth)
+        parts = [self.term(depth)]
         while self.take("and"):
-            result = _both(result, self.term(depth))
-        return result
+            parts.append(self.term(depth))
+        return _both(parts)
 
     def term(self, depth: int) -> Predicate:
         if depth > SELECTOR_DEPTH_MAX:
@@ -129,28 +133,48 @@ class _Parser:
 
     def comparison(self, word: str) -> Predicate:
         kind, operator, _column = self.tokens[self.at]
-        if kind == "op" and operator in ("=", "!=", ">=", "<=", ">", "<"):
+        if kind != "op" or operator not in (*_COMPARISONS, "in", "not"):
+            return self.members(word)
+        if not _KEY.fullmatch(word):
+            raise self.error(f"'and', 'or' or the end after the node range {word!r}")
+        if operator in _COMPARISONS:
             self.at += 1
             return _compare(self, word, operator, self.value())
-        if kind == "op" and operator in ("in", "not"):
-            negated = self.take("not")
-            self.expect("in")
-            self.expect("(")
-            values = [self.value()]
-            while self.take(","):
-                values.append(self.value())
-            self.expect(")")
-            inside = _one_of(word, frozenset(values))
-            return _negation(inside) if negated else inside
+        negated = self.take("not")
+        self.expect("in")
+        self.expect("(")
+        values = self.listed()
+        while self.take(","):
+            values |= self.listed()
+        self.expect(")")
+        inside = _one_of(word, values)
+        return _negation(inside) if negated else inside
+
+    def members(self, word: str) -> Predicate:
+        names = self.unfolded(word)
+        return lambda name, _attributes: name in names
+
+    def listed(self) -> frozenset[str]:
+        """One item of a list: a value, or a bare range such as `a[01-12]`."""
+        kind, word, _column = self.tokens[self.at]
+        if kind == "word" and "[" in word:
+            self.at += 1
+            return self.unfolded(word)
+        return frozenset((self.value(),))
+
+    def unfolded(self, word: str) -> frozenset[str]:
         try:
             names = frozenset(unfold(word))
         except NodeRangeError as error:
             raise SelectorError(str(error)) from error
-        return lambda name, _attributes: name in names
+        self.unfolded_count += len(names)
+        if self.unfolded_count > RANGE_NODES_MAX:
+            raise SelectorError(f"a selector may name {RANGE_NODES_MAX} nodes in all")
+        return names
 
     def value(self) -> str:
         kind, value, _column = self.tokens[self.at]
-        if kind not in ("word", "quoted"):
+        if kind not in ("word", "quoted") or (kind == "word" and "[" in value):
             raise self.error("a value")
         self.at += 1
         return value[1:-1] if kind == "quoted" else value
@@ -177,12 +201,18 @@ class _Parser:
         )
 
 
-def _either(left: Predicate, right: Predicate) -> Predicate:
-    return lambda name, attributes: left(name, attributes) or right(name, attributes)
+def _either(parts: list[Predicate]) -> Predicate:
+    # One flat list: a predicate per pair would nest as deep as the selector is long, and a thousand
+    # terms would exhaust the stack of whoever evaluates it.
+    if len(parts) == 1:
+        return parts[0]
+    return lambda name, attributes: any(part(name, attributes) for part in parts)
 
 
-def _both(left: Predicate, right: Predicate) -> Predicate:
-    return lambda name, attributes: left(name, attributes) and right(name, attributes)
+def _both(parts: list[Predicate]) -> Predicate:
+    if len(parts) == 1:
+        return parts[0]
+    return lambda name, attributes: all(part(name, attributes) for part in parts)
 
 
 def _negation(inner: Predicate) -> Predicate:
@@ -197,11 +227,10 @@ def _compare(parser: _Parser, key: str, operator: str, value: str) -> Predicate:
     if operator in ("=", "!="):
         equal = _one_of(key, frozenset((value,)))
         return equal if operator == "=" else _negation(equal)
-    try:
-        bound = int(value)
-    except ValueError:
+    if not _WHOLE_NUMBER.fullmatch(value):
         parser.at -= 1
-        raise parser.error(f"a whole number after '{operator}'") from None
+        raise parser.error(f"a whole number after '{operator}'")
+    bound = int(value)
     compare: dict[str, Callable[[int], bool]] = {
         ">=": lambda found: found >= bound,
         "<=": lambda found: found <= bound,
@@ -213,7 +242,7 @@ def _compare(parser: _Parser, key: str, operator: str, value: str) -> Predicate:
     def numeric(_name: str, attributes: Attributes) -> bool:
         found = attributes.get(key)
         if isinstance(found, str):
-            found = int(found) if found.isascii() and found.isdigit() else None
+            found = int(found) if _WHOLE_NUMBER.fullmatch(found) else None
         return found is not None and test(found)
 
     return numeric
