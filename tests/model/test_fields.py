@@ -52,6 +52,14 @@ def test_refused_durations(value: object) -> None:
         read(fields.Duration, value)
 
 
+def test_a_bare_number_is_seconds_in_code_and_refused_where_a_person_wrote_it() -> None:
+    adapter = TypeAdapter(fields.Duration)
+    assert adapter.validate_python(300) == 300
+    assert adapter.validate_python("5m", context=fields.WRITTEN) == 300
+    with pytest.raises(ValidationError, match="such as 90s"):
+        adapter.validate_python(300, context=fields.WRITTEN)
+
+
 @given(st.integers(0, 3_660 * 86_400))
 def test_a_duration_survives_writing_and_reading(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds

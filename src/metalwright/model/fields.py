@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     Strict,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic_core import PydanticCustomError
@@ -37,6 +38,9 @@ _INSTANT_PATTERN = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})$"
 )
+WRITTEN: Final = FrozenDict({"written": True})
+"""The validation context of a document that a person wrote, as opposed to values built in code."""
+
 _DURATION_MAX_S = 10 * 366 * 86_400
 
 
@@ -56,6 +60,13 @@ def parse_duration(value: Any) -> int:
     if total > _DURATION_MAX_S:
         raise PydanticCustomError("duration", "should be ten years at most")
     return total
+
+
+def _read_duration(value: Any, info: ValidationInfo) -> int:
+    # "boot: 20" is twenty of what? Only code, whose unit is seconds, may give a bare number.
+    if info.context is WRITTEN and not isinstance(value, str):
+        raise PydanticCustomError("duration", "should be a duration such as 90s, 5m, 1h30m or 2d")
+    return parse_duration(value)
 
 
 def format_duration(seconds: int) -> str:
@@ -139,7 +150,7 @@ Percent = Annotated[int, Strict(), Field(ge=0, le=100)]
 Priority = Annotated[int, Strict(), Field(ge=0, le=1_000)]
 Duration = Annotated[
     int,
-    BeforeValidator(parse_duration),
+    BeforeValidator(_read_duration),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema(
         {
