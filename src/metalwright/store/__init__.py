@@ -1,0 +1,9 @@
+"""What we did, durably: the journal, the slot ledger, the last observations.
+
+It never says what should be (git does) nor what is (the hardware does).
+"""
+
+from metalwright.store.lock import FleetLock
+from metalwright.store.store import Store
+
+__all__ = ["FleetLock", "Store"]

@@ -1,0 +1,141 @@
+"""How a database is opened: durable, with transactions that begin when we say so, errors in our
+words.
+
+All that is particular to one database is here. It never decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from sqlite3 import Connection as SqliteConnection
+from typing import Any, Final
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.pool import QueuePool
+
+from metalwright.errors import StoreError
+
+BUSY_TIMEOUT_S: Final = 30.0
+"""How long a writer waits for another process's transaction."""
+
+_WRITES: Final = "metalwright_writes"
+_MIGRATION_LOCK: Final = 7_326_114_290_481
+
+_TROUBLES: tuple[tuple[type[Exception], str], ...] = (
+    (IntegrityError, "the store refused a record that breaks one of its rules"),
+    (OperationalError, "the store cannot be reached, read or written"),
+    (DatabaseError, "the store is damaged, or not a store"),
+    (ArgumentError, "the address of the store cannot be understood"),
+    (SQLAlchemyError, "the store failed"),
+    (ImportError, "the driver for this kind of database is not installed"),
+    (ValidationError, "a record in the store cannot be understood"),
+)
+"""Every library error that may come from a store, most particular first."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every library error into a `StoreError`, its cause chained.
+
+    The message never has the statement or its values: user data may hold secrets.
+    """
+    try:
+        yield
+    except tuple(kind for kind, _ in _TROUBLES) as error:
+        said = next(words for kind, words in _TROUBLES if isinstance(error, kind))
+        raise StoreError(f"{said}{_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, DBAPIError):
+        return f": {error.orig}"
+    if isinstance(error, ValidationError):
+        return f": {error.error_count()} wrong fields in {error.title}"
+    return f": {error}"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine with one connection; transactions begin as `begin_writing` or `begin_reading` say.
+
+    Raises:
+        SQLAlchemyError, ImportError: the address is wrong or its driver missing.
+    """
+    engine = create_engine(
+        url, poolclass=QueuePool, pool_size=1, max_overflow=0, hide_parameters=True
+    )
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: SqliteConnection, _record: Any) -> None:
+    """WAL so that the command line reads beside the daemon; FULL so that an intent survives power
+    loss.
+
+    The sqlite3 module begins transactions by itself, late and never IMMEDIATE, and in older
+    versions commits before DDL: `isolation_level = None` turns all of that off.
+    """
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    try:
+        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1_000)}")
+        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock at once.
+
+    With a plain BEGIN two readers that turn writers fail with SQLITE_BUSY at once, whatever the
+    timeout is.
+    """
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def connect_writing(engine: Engine) -> Connection:
+    """A connection whose transactions may write."""
+    return engine.connect().execution_options(**{_WRITES: True})
+
+
+@contextmanager
+def begin_writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that may write: committed at the end, rolled back when an exception leaves
+    it.
+    """
+    with connect_writing(engine) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def begin_reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one state of the store from its first to its last query."""
+    with engine.connect() as connection:
+        options: dict[str, Any] = {_WRITES: False}
+        if engine.dialect.name != "sqlite":
+            options["isolation_level"] = "REPEATABLE READ"
+        reader = connection.execution_options(**options)
+        with reader.begin() as transaction:
+            yield reader
+            transaction.rollback()
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let one process at a time migrate. SQLite's BEGIN IMMEDIATE has done so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})

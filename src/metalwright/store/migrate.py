@@ -1,0 +1,67 @@
+"""Brings a store to this program's schema when it is opened, or refuses one from the future.
+
+The migrations are shipped inside the package and run in one transaction: a store is of the old
+schema or of the new one, never between. It never goes back: an older program refuses a newer store.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from metalwright.errors import StoreError
+from metalwright.store.connect import begin_reading, begin_writing, lock_schema
+from metalwright.store.schema import SCHEMA_REVISION, metadata
+
+
+def migrate(engine: Engine) -> None:
+    """Create or upgrade the tables.
+
+    Raises:
+        StoreError: the store is newer than this program, or holds somebody else's tables.
+    """
+    with begin_reading(engine) as connection:
+        if stored_revision(connection) == SCHEMA_REVISION:
+            return
+    with begin_writing(engine) as connection:
+        lock_schema(connection)
+        if stored_revision(connection) != SCHEMA_REVISION:
+            _upgrade(connection, "head")
+
+
+def stored_revision(connection: Connection) -> str | None:
+    """The migration that the store is at; `None` for an empty one.
+
+    Raises:
+        StoreError: there are tables of ours without a revision.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if "alembic_version" not in tables:
+        foreign = sorted(tables & metadata.tables.keys())
+        if foreign:
+            raise StoreError(f"the database has tables that no migration made: {foreign}")
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    # Imported late: alembic takes a tenth of a second, and most openings find nothing to do.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    with as_file(files("metalwright.store") / "migrations") as directory:
+        config.set_main_option("script_location", str(directory).replace("%", "%%"))
+        script = ScriptDirectory.from_config(config)
+        known = {revision.revision for revision in script.walk_revisions()}
+        found = stored_revision(connection)
+        if found is not None and found not in known:
+            raise StoreError(
+                f"the store is newer than this program: its schema is {found}, the newest known "
+                f"here is {SCHEMA_REVISION}; install the version that wrote it, or a newer one"
+            )
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
