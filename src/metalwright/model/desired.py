@@ -75,10 +75,13 @@ class Desired:
     """The desired state of the fleet: `nodes` has every pooled node of lifecycle `managed`.
 
     A node that is in no pool, or not managed, has no desired state: it is only observed.
-    `next_change_at` is the next instant at which the same revision wants something else, if any.
+    `not_managed` says what pools and assignments would want of pooled nodes of another lifecycle;
+    it is there to be told of, never to be reached. `next_change_at` is the next instant at which
+    the same revision wants something else, if any.
     """
 
     inventory: Inventory
     at: datetime
     nodes: Mapping[str, DesiredNode] = field(default_factory=FrozenDict)
+    not_managed: Mapping[str, DesiredNode] = field(default_factory=FrozenDict)
     next_change_at: datetime | None = None

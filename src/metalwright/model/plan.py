@@ -62,8 +62,9 @@ class Reason:
     it.
 
     `former_source` is the place that wanted the former state, when another one wants the new state
-    (an assignment that ended or was removed). `commit` is the last commit that touched either
-    place, filled in by `plan.attribute`.
+    (an assignment that ended or was removed), and `former_revision` the commit that the former
+    state was applied from. `commit` is the last commit that touched either place, filled in by
+    `plan.attribute`.
     """
 
     field: str
@@ -72,6 +73,7 @@ class Reason:
     cause: Cause
     source: Source | None = None
     former_source: Source | None = None
+    former_revision: str | None = None
     commit: Commit | None = None
 
 
