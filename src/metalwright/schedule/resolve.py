@@ -7,9 +7,10 @@ never gets a desired state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from metalwright.model.desired import Desired, DesiredNode, FreezeInForce, Holder, Target
 from metalwright.model.digest import digest_of
@@ -18,7 +19,7 @@ from metalwright.model.frozen import FrozenDict
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory, ResolvedTemplate, Source, attributes
 from metalwright.model.selector import Selector, parse_selector
-from metalwright.model.tenancy import DriftPolicy, PowerState, TemplateEdits
+from metalwright.model.tenancy import PowerState
 from metalwright.schedule.windows import Calendar, Phase
 
 RESTING_PRIORITY = 300
@@ -27,33 +28,8 @@ RESTING_PRIORITY = 300
 ANYTHING = "*"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What one holder wants of its nodes: built once and shared by all of them."""
-
-    pool: str
-    holder: Holder
-    target: Target
-    priority: int
-    drift: DriftPolicy
-    template_edits: TemplateEdits
-    data_loss_consent: bool
-    source: Source
-
-    def of(self, name: str, freeze: FreezeInForce | None) -> DesiredNode:
-        """The desired state of one node that has this holder."""
-        return DesiredNode(
-            name=name,
-            pool=self.pool,
-            holder=self.holder,
-            target=self.target,
-            priority=self.priority,
-            drift=self.drift,
-            template_edits=self.template_edits,
-            data_loss_consent=self.data_loss_consent,
-            source=self.source,
-            freeze=freeze,
-        )
+Claim = Callable[..., DesiredNode]
+"""What one holder wants of its nodes: all of a `DesiredNode` but `name` and `freeze`, filled in."""
 
 
 def desired(inventory: Inventory, at: datetime) -> Desired:
@@ -82,8 +58,8 @@ def desired(inventory: Inventory, at: datetime) -> Desired:
         node = inventory.nodes[name]
         claim = held.get(name) or resting[pool_name]
         managed = node.spec.lifecycle is Lifecycle.MANAGED
-        freeze = freezes.over(node, pool_name) if managed else None
-        (wanted if managed else not_managed)[name] = claim.of(name, freeze)
+        freeze = freezes.over(node, pool_name) if managed and freezes.any_in_force else None
+        (wanted if managed else not_managed)[name] = claim(name=name, freeze=freeze)
     return Desired(
         inventory=inventory,
         at=at,
@@ -102,7 +78,8 @@ class _Claims:
 
     def assignment(self, assignment: Assignment, phase: Phase) -> Claim:
         spec, name = assignment.spec, assignment.metadata.name
-        return Claim(
+        return partial(
+            DesiredNode,
             pool=spec.pool,
             holder=Holder(
                 kind="Assignment",
@@ -125,7 +102,8 @@ class _Claims:
         else:
             assert spec.resting.power is not None, "a pool rests in a template or a power state"
             target, field = target_of(spec.resting.power, None), "spec.resting.power"
-        return Claim(
+        return partial(
+            DesiredNode,
             pool=name,
             holder=Holder(kind="Pool", name=name, owner=spec.owner),
             target=target,
@@ -173,11 +151,10 @@ class _Freezes:
                 )
                 found.append((in_force, parse_selector(freeze.spec.selector)))
         self._found = sorted(found, key=lambda pair: _strictness(pair[0]))
+        self.any_in_force = bool(found)
 
     def over(self, node: Node, pool: str) -> FreezeInForce | None:
         """The strictest freeze that covers the node, if any."""
-        if not self._found:
-            return None
         first, selector = self._found[0]
         if selector.text == ANYTHING:
             return first
