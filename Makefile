@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 
 PYTHON ?= python3
-UV ?= $(shell command -v uv)
+UV ?= $(shell uv --version >/dev/null 2>&1 && command -v uv)
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
