@@ -70,7 +70,7 @@ class BmcFarm:
         directory: Path,
         *,
         port: int = 6_230,
-        username: str = "metal",
+        username: str = "fadmin7",
         password: str = "Farm-pass-1",
     ) -> None:
         assert 1 <= count <= COUNT_MAX
@@ -203,6 +203,10 @@ class BmcFarm:
         self._bmcs[index].password = password
         self._bmcs[index].configure()
         self.restart(index)
+
+    def password_of(self, index: int) -> str:
+        """The password that the BMC accepts."""
+        return self._bmcs[index].password
 
     def ignore_power(self, index: int, ignored: bool = True) -> None:
         """Power commands are acknowledged and logged, and nothing happens."""
