@@ -344,7 +344,8 @@ def test_the_journal_has_every_step_in_order_without_gaps(store: Store) -> None:
             store.save(acknowledged, "stage", after(3))
             raise RuntimeError
 
-    pytest.raises(RuntimeError, roll_back)
+    with pytest.raises(RuntimeError):
+        roll_back()
     store.finish(ended(acknowledged, OperationState.ACTIVE), an_applied(), after(9))
     lines = store.journal(None, 100)[::-1]
     assert [line.seq for line in lines] == [1, 2, 3, 4, 5]
@@ -385,7 +386,8 @@ def test_a_batch_that_is_left_by_an_exception_leaves_nothing(store: Store) -> No
             store.save_observed(observed)
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert store.memory() == before
     store.save_observed(observed)
     assert store.observed() == observed

@@ -1,0 +1,292 @@
+"""The state machine of an operation: from what is stored and what is seen to the one next step.
+
+Pure: the same values give the same decision, so a crash and a restart change nothing. It is asked
+only while no effect of the operation is in flight. The rules, in the order in which they are asked:
+
+1. an attempt that failed only waits until the node was asked once more;
+2. a stage that is seen to be done is left, whatever its deadline says;
+3. an operation that is not wanted any more ends where that is safe;
+4. an effect in doubt (answer lost, passing fault) is read back before it is repeated;
+5. a deadline that has passed fails the attempt (or forces a power-off that was asked for softly);
+6. otherwise the stage's next effect, on a known, fresh reading only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from metalwright.execute.life import entering
+from metalwright.execute.situation import (
+    Decision,
+    Do,
+    Enter,
+    Fail,
+    Finish,
+    Resolve,
+    Situation,
+    Supersede,
+    Wait,
+    evidence,
+    in_doubt,
+    last_touch,
+    probed,
+    seconds,
+)
+from metalwright.execute.stages import (
+    boot_effect,
+    booted,
+    identity_check,
+    installed,
+    seen,
+)
+from metalwright.model.identity import Match
+from metalwright.model.observed import Power, Reading
+from metalwright.model.operation import (
+    INTERRUPTS,
+    Effect,
+    EffectKind,
+    Interrupt,
+    Operation,
+    Stage,
+    Verb,
+)
+
+SOFT_POWER_OFF_TRIES_MAX = 2
+"""A power button pressed again while the system shuts down is at best ignored: in doubt, it is
+pressed once more only after the whole time for shutting down has passed."""
+
+
+def decide(operation: Operation, situation: Situation) -> Decision:
+    """The next step of a running operation that has no effect in flight."""
+    asked = probed(operation, situation)
+    if operation.failing:
+        return _failed(operation, situation, operation.last_error)
+    reading = evidence(operation, situation)
+    if reading is not None and _is_done(operation, reading):
+        return _leave(operation, situation)
+    if situation.superseded and _may_stop(operation):
+        if asked or situation.node is None:
+            return Supersede(why=situation.superseded)
+        return Wait(why="is asked once more before it is let go")
+    if in_doubt(operation) and reading is not None:
+        resolved = _read_back(operation, reading)
+        if resolved is not None:
+            return resolved
+    if _out_of_time(operation, situation):
+        return _failed(operation, situation, _timed_out(operation, reading, situation))
+    if situation.node is None:
+        return Wait(why="is not ours to touch", until=operation.stage_deadline_at)
+    if reading is None:
+        return Wait(why="is not observed since", until=_fails_at(operation, situation))
+    if in_doubt(operation):
+        return _repeat(operation, situation)
+    assert operation.stage is not None
+    return _NEXT[operation.stage](operation, reading, situation)
+
+
+def _is_done(operation: Operation, reading: Reading) -> bool:
+    stage = operation.stage
+    if stage is Stage.POWER_OFF:
+        return reading.power is Power.OFF
+    if stage is Stage.WIPE:
+        return reading.power is Power.OFF and reading.last_wipe == operation.id
+    if stage is Stage.BOOT:
+        ours = operation.intent is not None and operation.intent.kind is EffectKind.POWER_ON
+        return (ours or operation.verb is Verb.POWER_ON) and booted(operation, reading)
+    return installed(operation, reading)
+
+
+def _leave(operation: Operation, situation: Situation) -> Decision:
+    """From a stage that is done to the next, or to the end."""
+    assert operation.stage is not None
+    at = operation.stages.index(operation.stage) + 1
+    if at == len(operation.stages):
+        return Finish()
+    if situation.superseded:
+        return Supersede(why=situation.superseded)
+    return Enter(operation=entering(operation, operation.stages[at], situation))
+
+
+def _may_stop(operation: Operation) -> bool:
+    """Whether this is a safe point: nothing of the stage was begun, or it can be cancelled."""
+    assert operation.stage is not None
+    if operation.intent is None:
+        return True
+    return INTERRUPTS[operation.stage] is Interrupt.CANCELLABLE
+
+
+def _read_back(operation: Operation, reading: Reading) -> Decision | None:
+    """Settle an effect in doubt that is seen to have worked."""
+    assert operation.intent is not None
+    if not seen(operation.intent, reading):
+        return None
+    worked = replace(
+        operation,
+        effects=operation.effects + 1,
+        tries=0,
+        acknowledged_at=operation.acknowledged_at or operation.intent_at,
+    )
+    return Resolve(operation=worked, detail=f"{operation.intent.kind}: seen to have worked")
+
+
+def _repeat(operation: Operation, situation: Situation) -> Decision:
+    """An effect in doubt that is not seen to have worked: again after a pause, a few times."""
+    intent = operation.intent
+    touch = last_touch(operation, situation.started_at)
+    assert intent is not None
+    assert touch is not None
+    assert situation.observation is not None
+    lost = operation.acknowledged_at is None
+    tries = operation.tries + (1 if lost else 0)
+    if intent.kind is EffectKind.SOFT_POWER_OFF:
+        window = operation.stage_deadline_at or situation.now
+        if situation.now < window:
+            return Wait(why="may be shutting down", until=window)
+        if tries < SOFT_POWER_OFF_TRIES_MAX:
+            wait_s = situation.timeouts.soft_power_off
+            return _do(replace(operation, tries=tries), intent, situation, wait_s)
+        return _force_off(operation, situation)
+    if tries >= situation.tries_max:
+        said = operation.last_error or f"{intent.kind}: the answer was lost"
+        return _failed(operation, situation, f"{said} ({tries} tries)")
+    settled = touch + seconds(situation.settle_s)
+    if situation.now < settled:
+        return Wait(why="is given time before it is told again", until=settled)
+    if intent.kind is not EffectKind.SET_BOOT_DEVICE and situation.observation.at < settled:
+        return Wait(why="is read back before it is told again")
+    return _do(replace(operation, tries=tries), intent, situation)
+
+
+def _out_of_time(operation: Operation, situation: Situation) -> bool:
+    fails_at = _fails_at(operation, situation)
+    return fails_at is not None and situation.now >= fails_at
+
+
+def _fails_at(operation: Operation, situation: Situation) -> datetime | None:
+    """When the stage has failed. A soft power-off that ran out of time is forced first, for which
+    the node has to be observed: that is given the time of a forced one.
+    """
+    deadline = operation.stage_deadline_at
+    intent = operation.intent
+    forced = intent is not None and intent.kind is EffectKind.POWER_OFF
+    if deadline is None or operation.stage is not Stage.POWER_OFF or forced:
+        return deadline
+    if situation.node is None:
+        return deadline
+    return deadline + seconds(situation.timeouts.power_off)
+
+
+def _failed(operation: Operation, situation: Situation, error: str) -> Decision:
+    """The attempt is over; where the operation is not wanted any more, so is that."""
+    asked = probed(operation, situation)
+    if situation.superseded and (asked or situation.node is None):
+        return Supersede(why=f"{situation.superseded}; {error}")
+    return Fail(error=error, probed=asked)
+
+
+def _timed_out(operation: Operation, reading: Reading | None, situation: Situation) -> str:
+    assert operation.stage is not None
+    observation = situation.observation
+    if reading is not None:
+        found = f"the power is {reading.power}"
+        if reading.boot_progress is not None:
+            found += f", the boot at {reading.boot_progress}"
+        if reading.template_digest is not None and operation.stage is not Stage.POWER_OFF:
+            found += f", it runs template {reading.template_digest[:12]}"
+    elif observation is not None and observation.error is not None:
+        found = f"not observed: {observation.error.message}"
+    else:
+        found = "not observed"
+    again = f"; before that: {operation.last_error}" if operation.last_error else ""
+    return f"{operation.stage}: not done in time ({found}){again}"
+
+
+def _power_off(operation: Operation, _reading: Reading, situation: Situation) -> Decision:
+    intent = operation.intent
+    if intent is None:
+        if EffectKind.SOFT_POWER_OFF not in situation.capabilities:
+            return _force_off(operation, situation)
+        effect = Effect(kind=EffectKind.SOFT_POWER_OFF, operation_id=operation.id)
+        return _do(operation, effect, situation, situation.timeouts.soft_power_off)
+    if intent.kind is EffectKind.POWER_OFF:
+        return Wait(why="is being powered off", until=operation.stage_deadline_at)
+    if operation.stage_deadline_at is not None and situation.now < operation.stage_deadline_at:
+        return Wait(why="is shutting down", until=operation.stage_deadline_at)
+    return _force_off(operation, situation)
+
+
+def _force_off(operation: Operation, situation: Situation) -> Decision:
+    effect = Effect(kind=EffectKind.POWER_OFF, operation_id=operation.id)
+    return _do(replace(operation, tries=0), effect, situation, situation.timeouts.power_off)
+
+
+def _wipe(operation: Operation, reading: Reading, situation: Situation) -> Decision:
+    if operation.intent is None:
+        if reading.power is Power.ON:
+            return _failed(operation, situation, _SOMEBODY)
+        template = operation.target.template
+        level = template.wipe.value if template is not None else ""
+        effect = Effect(kind=EffectKind.WIPE, argument=level, operation_id=operation.id)
+        return _do(operation, effect, situation)
+    if operation.intent.kind is EffectKind.WIPE and reading.last_wipe == operation.id:
+        # An agent that has wiped and stays on has no system to shut down.
+        return _do(
+            operation, Effect(kind=EffectKind.POWER_OFF, operation_id=operation.id), situation
+        )
+    return Wait(why="is being wiped", until=operation.stage_deadline_at)
+
+
+def _boot(operation: Operation, reading: Reading, situation: Situation) -> Decision:
+    intent = operation.intent
+    if intent is not None and intent.kind is EffectKind.POWER_ON:
+        return Wait(why="is booting", until=operation.stage_deadline_at)
+    if reading.power is Power.ON:
+        if operation.verb is Verb.POWER_ON:
+            return Wait(why="is booting", until=operation.stage_deadline_at)
+        return _failed(operation, situation, _SOMEBODY)
+    return _do(operation, boot_effect(operation), situation)
+
+
+def _installing(operation: Operation, _reading: Reading, _situation: Situation) -> Decision:
+    return Wait(why="is being installed", until=operation.stage_deadline_at)
+
+
+_SOMEBODY = "the power is on although it was switched off: somebody else switched it on"
+
+_NEXT: Mapping[Stage, Callable[[Operation, Reading, Situation], Decision]] = {
+    Stage.POWER_OFF: _power_off,
+    Stage.WIPE: _wipe,
+    Stage.BOOT: _boot,
+    Stage.INSTALLING: _installing,
+}
+
+
+def _do(
+    operation: Operation, effect: Effect, situation: Situation, timeout_s: float | None = None
+) -> Decision:
+    """Ask for an effect; `timeout_s` from now is the stage's new deadline."""
+    if effect.kind not in situation.capabilities:
+        error = f"{effect.kind}: the driver cannot do this"
+        return Fail(error=error, probed=probed(operation, situation), final=True)
+    assert situation.node is not None
+    assert situation.observation is not None
+    assert situation.observation.reading is not None
+    check = identity_check(operation, situation.node, situation.observation.reading)
+    if check.match is not Match.SAME:
+        error = f"this may be another machine: {check.message}"
+        asked, other = probed(operation, situation), check.match is Match.OTHER
+        return Fail(error=error, probed=asked, final=other)
+    deadline = operation.stage_deadline_at
+    if timeout_s is not None:
+        deadline = situation.now + seconds(timeout_s)
+    return Do(
+        operation=replace(
+            operation,
+            intent=effect,
+            intent_at=situation.now,
+            acknowledged_at=None,
+            stage_deadline_at=deadline,
+        )
+    )

@@ -1,0 +1,103 @@
+"""How an operation changes when it begins, is answered, fails or ends. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from metalwright.errors import CredentialsError, DriverError, TemporaryError
+from metalwright.execute.situation import Situation, entry_timeout_s, last_touch, seconds
+from metalwright.model.operation import EffectKind, Operation, OperationState, Stage
+from metalwright.model.policy import Retries
+
+
+def begin(operation: Operation, situation: Situation) -> Operation:
+    """A pending operation at the start of its next attempt."""
+    observation = situation.observation
+    return replace(
+        entering(operation, operation.stages[0], situation),
+        state=OperationState.RUNNING,
+        attempt=operation.attempt + 1,
+        fence=operation.fence + 1,
+        not_before=None,
+        failing=False,
+        last_error="",
+        seen_at=observation.at if observation is not None else None,
+    )
+
+
+def answered(operation: Operation, error: Exception | None, at: datetime) -> Operation:
+    """The operation after the driver answered its intent at `at`, with an error or without."""
+    if error is None:
+        return replace(operation, acknowledged_at=at, effects=operation.effects + 1, tries=0)
+    heard = replace(operation, acknowledged_at=at, last_error=_words(operation, error))
+    if isinstance(error, TemporaryError):
+        return replace(heard, tries=operation.tries + 1)
+    soft = operation.intent is not None and operation.intent.kind is EffectKind.SOFT_POWER_OFF
+    if soft and isinstance(error, DriverError) and not isinstance(error, CredentialsError):
+        # A BMC without ACPI refuses it for good (completion code 0xC1 or 0xD5): force at once.
+        return replace(heard, stage_deadline_at=at, tries=0)
+    return replace(heard, failing=True, tries=0)
+
+
+def entering(operation: Operation, stage: Stage, situation: Situation) -> Operation:
+    """At the start of a stage. `intent_at` and `acknowledged_at` stay: they date the last touch."""
+    observation = situation.observation
+    return replace(
+        operation,
+        stage=stage,
+        effects=0,
+        tries=0,
+        intent=None,
+        acknowledged_at=last_touch(operation, situation.started_at),
+        stage_deadline_at=situation.now + seconds(entry_timeout_s(stage, situation.timeouts)),
+        seen_at=observation.at if observation is not None else operation.seen_at,
+    )
+
+
+def again(
+    operation: Operation, error: str, started_at: datetime, not_before: datetime
+) -> Operation:
+    """A running operation whose attempt failed, waiting for the next one."""
+    return replace(
+        operation,
+        state=OperationState.PENDING,
+        stage=None,
+        effects=0,
+        tries=0,
+        intent=None,
+        acknowledged_at=last_touch(operation, started_at),
+        stage_deadline_at=None,
+        seen_at=None,
+        failing=False,
+        fence=operation.fence + 1,
+        not_before=not_before,
+        last_error=error,
+    )
+
+
+def ended(operation: Operation, state: OperationState, at: datetime, error: str = "") -> Operation:
+    """An operation at its end. What it was last told to do stays visible."""
+    return replace(
+        operation, state=state, ended_at=at, last_error=error or operation.last_error, failing=False
+    )
+
+
+def backoff_s(attempt: int, retries: Retries, uniform: Callable[[float, float], float]) -> float:
+    """Seconds until the next attempt, after `attempt` of them: anywhere up to the doubled pause.
+
+    Full jitter between the bounds of the policy (AWS Architecture Blog, "Exponential Backoff And
+    Jitter", 2015), so that a rack that failed together does not come back together.
+    """
+    low = float(retries.backoff_min)
+    high = min(float(retries.backoff_max), low * 2.0 ** min(attempt, 30))
+    return uniform(low, max(low, high))
+
+
+def _words(operation: Operation, error: Exception) -> str:
+    """What the driver said; an exception that is none of a driver's is named, it is a bug."""
+    kind = operation.intent.kind if operation.intent is not None else "effect"
+    if isinstance(error, DriverError):
+        return f"{kind}: {error}"
+    return f"{kind}: the driver broke: {type(error).__name__}: {error}"

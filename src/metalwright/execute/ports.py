@@ -1,0 +1,69 @@
+"""What the execute room needs from outside, and nothing more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from metalwright.model.documents import Node
+from metalwright.model.operation import Applied, Effect, EffectKind, Memory, Operation
+
+
+class Journal(Protocol):
+    """The durable record. See `metalwright.store.Store`, which is one."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Make the writes within durable together, or none of them."""
+
+    def memory(self) -> Memory:
+        """What is remembered of the fleet."""
+
+    def slots(self) -> Mapping[str, Mapping[int, str]]:
+        """Scope, slot number, id of the operation that holds it."""
+
+    def create(
+        self, operations: Sequence[Operation], at: datetime, revision: str | None
+    ) -> tuple[Operation, ...]:
+        """Make pending operations; those that were made."""
+
+    def admit(self, operation: Operation, limits: Mapping[str, int], at: datetime) -> bool:
+        """Start an operation with a slot in every scope, or not at all."""
+
+    def save(self, operation: Operation, event: str, at: datetime, detail: str = "") -> bool:
+        """Record a step; false when it is outdated."""
+
+    def retry(self, operation: Operation, at: datetime, detail: str = "") -> bool:
+        """End an attempt; false when it is outdated."""
+
+    def finish(
+        self, operation: Operation, applied: Applied | None, at: datetime, detail: str = ""
+    ) -> bool:
+        """End an operation; false when it is outdated."""
+
+
+class Provisioner(Protocol):
+    """The half of a driver that changes hardware."""
+
+    @property
+    def capabilities(self) -> frozenset[EffectKind]:
+        """The effects that it can bring about."""
+
+    def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
+        """Begin an effect and return; its consequences are observed.
+
+        Raises:
+            TemporaryError: it may or may not have worked; another try may help.
+            PermanentError: it will not work until something is changed.
+        """
+
+
+class Random(Protocol):
+    """The randomness for pauses and names: `random.Random`, or one that replays."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """A number between `a` and `b`."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """`k` random bits."""

@@ -1,0 +1,85 @@
+"""What each stage asks of the hardware, and how it is seen to be done. Pure."""
+
+from __future__ import annotations
+
+from metalwright.model.documents import Node
+from metalwright.model.identity import IdentityCheck, Match, compare_identity
+from metalwright.model.observed import BootDevice, BootProgress, Power, Reading
+from metalwright.model.operation import Effect, EffectKind, Operation, Stage
+from metalwright.model.template import Method
+
+_INSTALLER_RUNS = frozenset({BootProgress.OS_BOOT_STARTED, BootProgress.OS_RUNNING})
+
+
+def booted(operation: Operation, reading: Reading) -> bool:
+    """Whether the machine is up: on, and as far as something can tell running what it should.
+
+    Where nothing can tell (plain IPMI) or no template is wanted, "on" has to do. Before an
+    installation it is enough that the installer starts: the rest is the next stage's.
+    """
+    if reading.power is not Power.ON:
+        return False
+    template = operation.target.template
+    if template is None or reading.boot_progress is None:
+        return True
+    if Stage.INSTALLING in operation.stages:
+        return reading.boot_progress in _INSTALLER_RUNS
+    runs = reading.boot_progress is BootProgress.OS_RUNNING
+    return runs and reading.template_digest in (None, template.digest)
+
+
+def installed(operation: Operation, reading: Reading) -> bool:
+    """Whether the installed system runs; an installer runs too, so it has to say what it is."""
+    if reading.power is not Power.ON:
+        return False
+    if reading.boot_progress is None:
+        return True
+    template = operation.target.template
+    digest = template.digest if template is not None else None
+    return reading.boot_progress is BootProgress.OS_RUNNING and reading.template_digest == digest
+
+
+def boot_device(operation: Operation) -> BootDevice | None:
+    """What to boot from; `None` leaves it as it is: nothing is wanted but "on"."""
+    template = operation.target.template
+    if template is None:
+        return None
+    installs = Stage.INSTALLING in operation.stages and template.image is not None
+    if template.method is Method.NETBOOT or (template.method is Method.DISK and installs):
+        return BootDevice.PXE
+    return BootDevice.DISK
+
+
+def boot_effect(operation: Operation) -> Effect:
+    """The next effect of the boot stage: first the boot device, then the power."""
+    device, template = boot_device(operation), operation.target.template
+    set_already = operation.intent is not None
+    if device is not None and not set_already:
+        return Effect(
+            kind=EffectKind.SET_BOOT_DEVICE, argument=device.value, operation_id=operation.id
+        )
+    return Effect(
+        kind=EffectKind.POWER_ON,
+        argument=template.method.value if template is not None else "",
+        operation_id=operation.id,
+        template_digest=template.digest if template is not None else "",
+    )
+
+
+def seen(effect: Effect, reading: Reading) -> bool:
+    """Whether a reading shows what the effect was to bring about.
+
+    The boot device is not looked for: many BMCs show the one of the last boot, or none.
+    """
+    if effect.kind is EffectKind.POWER_ON:
+        return reading.power is Power.ON
+    if effect.kind in (EffectKind.POWER_OFF, EffectKind.SOFT_POWER_OFF):
+        return reading.power is Power.OFF
+    return effect.kind is EffectKind.WIPE and reading.last_wipe == effect.operation_id
+
+
+def identity_check(operation: Operation, node: Node, reading: Reading) -> IdentityCheck:
+    """Whether this is the machine that git means; asked of operations that destroy data only."""
+    if not operation.destroys_data and Stage.WIPE not in operation.stages:
+        return IdentityCheck(match=Match.SAME)
+    return compare_identity(node.spec, reading.identity)
