@@ -1,0 +1,220 @@
+"""One file of the inventory: its documents as values of the model, and its own findings.
+
+Everything here follows from the bytes of the file alone, so a result may be kept for as long as the
+content has the same id. What needs a second document to be seen is not looked for here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from metalwright.inventory.codes import Code
+from metalwright.inventory.schema import Positions, dotted, findings_of, place, suggestion
+from metalwright.inventory.yaml_documents import Path, RawDocument, read_documents, shorten
+from metalwright.model.documents import (
+    API_VERSION,
+    KINDS,
+    Document,
+    Image,
+    Schedule,
+)
+from metalwright.model.finding import Finding
+
+SALVAGED_NAMES_MAX: Final = 100_000
+
+_ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
+    kind: TypeAdapter(document) for kind, document in KINDS.items()
+}
+_NAME_LINE = re.compile(rb"\bname[\"']?\s*:\s*[\"']?([a-z0-9][a-z0-9._-]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """One document. `value` is None where it has errors; its name still counts as declared."""
+
+    kind: str
+    name: str
+    line: int
+    value: Document | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """What one file says. `findings` have no path; `salvaged` are names in what was not read."""
+
+    documents: tuple[ParsedDocument, ...]
+    findings: tuple[Finding, ...]
+    salvaged: frozenset[str]
+
+
+def parse_file(data: bytes) -> ParsedFile:
+    """The documents of a file and every problem that can be seen in it alone."""
+    raw = read_documents(data)
+    if not raw.findings:
+        documents = [_good(document) for document in raw.documents]
+        good = tuple(document for document in documents if document is not None)
+        if len(good) == len(documents):
+            return ParsedFile(good, (), frozenset())
+    # Something is wrong: read it again with the place of every value.
+    marked = read_documents(data, marks=True)
+    findings, parsed = list(marked.findings), []
+    for document in marked.documents:
+        found = _findings(document)
+        findings += found
+        parsed.append(_declared(document, broken=bool(found or marked.findings)))
+    salvaged = frozenset[str]()
+    if marked.findings:
+        names = _NAME_LINE.findall(data)[:SALVAGED_NAMES_MAX]
+        salvaged = frozenset(name.decode("ascii") for name in names)
+    return ParsedFile(
+        tuple(document for document in parsed if document is not None), tuple(findings), salvaged
+    )
+
+
+def positions_of(data: bytes) -> dict[int, Positions]:
+    """Where each value of each document of a file stands, by the document's first line."""
+    raw = read_documents(data, marks=True)
+    return {document.line: document.positions for document in raw.documents}
+
+
+def _good(raw: RawDocument) -> ParsedDocument | None:
+    """The document if nothing is wrong with it."""
+    value = raw.value
+    if not isinstance(value, dict) or value.get("apiVersion") != API_VERSION:
+        return None
+    kind = value.get("kind")
+    adapter = _ADAPTERS.get(kind) if isinstance(kind, str) else None
+    if adapter is None:
+        return None
+    try:
+        document: Document = adapter.validate_python(value, by_alias=True, by_name=False)
+    except ValidationError:
+        return None
+    if _own_trouble(document):
+        return None
+    return ParsedDocument(document.kind, document.metadata.name, raw.line, document)
+
+
+def _declared(raw: RawDocument, *, broken: bool) -> ParsedDocument | None:
+    """The document; of a broken one, its kind and name if they can be told."""
+    if not broken:
+        return _good(raw)
+    if not isinstance(raw.value, dict):
+        return None
+    kind, metadata = raw.value.get("kind"), raw.value.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if isinstance(kind, str) and kind in KINDS and isinstance(name, str):
+        return ParsedDocument(kind, name, raw.line, None)
+    return None
+
+
+def _findings(raw: RawDocument) -> list[Finding]:
+    value, positions = raw.value, raw.positions
+    if not isinstance(value, dict):
+        return [
+            _finding(
+                positions,
+                (),
+                Code.DOCUMENT_NOT_A_MAPPING,
+                "a document should be a mapping with apiVersion, kind, metadata and spec",
+                "a list" if isinstance(value, list) else shorten(str(value)),
+            )
+        ]
+    findings = []
+    version, kind = value.get("apiVersion"), value.get("kind")
+    if version != API_VERSION:
+        text = "apiVersion is missing" if "apiVersion" not in value else "apiVersion is unknown"
+        findings.append(
+            _finding(
+                positions,
+                ("apiVersion",),
+                Code.DOCUMENT_API_VERSION,
+                text,
+                _scalar(version) if "apiVersion" in value else "",
+                f"write apiVersion: {API_VERSION}",
+            )
+        )
+    document = KINDS.get(kind) if isinstance(kind, str) else None
+    if document is None:
+        near = suggestion(str(kind), tuple(KINDS))
+        findings.append(
+            _finding(
+                positions,
+                ("kind",),
+                Code.DOCUMENT_KIND,
+                "there is no such kind" if "kind" in value else "kind is missing",
+                _scalar(kind) if "kind" in value else "",
+                near or f"the kinds are {', '.join(KINDS)}",
+            )
+        )
+        return findings
+    # The version was looked at above; with the right one in its place the rest can be checked.
+    checked = {**value, "apiVersion": API_VERSION}
+    try:
+        valid: Document = _ADAPTERS[document.__name__].validate_python(
+            checked, by_alias=True, by_name=False
+        )
+    except ValidationError as error:
+        findings += findings_of(error, document, checked, positions)
+    else:
+        findings += [
+            _finding(positions, way, code, f"{dotted(way)} {message}", "", hint)
+            for way, code, message, hint in _own_trouble(valid)
+        ]
+    return findings
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return "nothing" if value is None else shorten(str(value))
+
+
+def _finding(
+    positions: Positions, way: Path, code: Code, message: str, value: str, hint: str = ""
+) -> Finding:
+    line, column = place(positions, way, at_key=False)
+    return Finding(
+        path="", line=line, column=column, code=code, message=message, value=value, hint=hint
+    )
+
+
+def _own_trouble(document: Document) -> list[tuple[Path, Code, str, str]]:
+    """(way, code, message, hint) of what the types do not rule out in one document."""
+    if isinstance(document, Image):
+        return [
+            (
+                ("spec", role, "url"),
+                Code.SECRET_IN_URL,
+                "has a user name or password in it",
+                "secrets do not belong in git",
+            )
+            for role in ("kernel", "initrd", "rootfs", "disk")
+            if (artifact := getattr(document.spec, role)) is not None
+            and "@" in artifact.url.partition("://")[2].partition("/")[0]
+        ]
+    if isinstance(document, Schedule):
+        return [
+            (
+                ("spec", "windows", index),
+                Code.SCHEMA_WRONG_VALUE,
+                "should end within the calendar, which ends with the year 9999",
+                "",
+            )
+            for index, window in enumerate(document.spec.windows)
+            if window.duration is not None and _overflows(window.start, window.duration)
+        ]
+    return []
+
+
+def _overflows(start: Any, duration_s: int) -> bool:
+    try:
+        start + timedelta(seconds=duration_s)
+    except OverflowError:
+        return True
+    return False

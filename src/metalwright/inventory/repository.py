@@ -1,0 +1,299 @@
+"""The git repository of the inventory, read safely: heads, commits, ancestry, history, content.
+
+A directory of this machine is read straight from its objects, so what is not committed is not seen
+and nothing is ever written there. A URL is fetched into a bare mirror first. No checkout, no hook,
+no submodule; a revision that a person gives is resolved to a commit id before anything else.
+"""
+
+from __future__ import annotations
+
+import configparser
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from metalwright.errors import RepositoryError
+from metalwright.inventory import bulk
+from metalwright.inventory.git_commands import GitCommands, gitpython
+from metalwright.inventory.location import parse_location
+from metalwright.inventory.mirror import create_mirror, fetch_into
+from metalwright.model.inventory import Commit
+
+REVISION_LENGTH_MAX: Final = 256
+COMMITS_MAX: Final = 10_000
+BRANCHES_SHOWN_MAX: Final = 10
+_COMMIT_ID = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
+# A subject or a name of 100 MB is cut by git itself, before it reaches our memory.
+_FORMAT: Final = "--format=tformat:" + "".join(
+    f"{part}%x00"
+    for part in ("%H", "%<(200,trunc)%an", "%<(200,trunc)%ae", "%at", "%<(400,trunc)%s")
+)
+_YEAR_9999_S: Final = 253_370_764_800
+
+
+class Repository:
+    """One branch of one repository. Use it from one thread, and close it.
+
+    Raises:
+        RepositoryError: from every method, and nothing else: not a repository, no such branch or
+            commit, unreachable, too slow, damaged.
+    """
+
+    def __init__(
+        self, location: str, branch: str, *, mirror: Path | None, fetch_timeout_s: float = 60.0
+    ) -> None:
+        self._location = parse_location(location)
+        self._branch = _checked_branch(branch)
+        self._fetch_timeout_s = fetch_timeout_s
+        self._mirror = mirror
+        self._git: GitCommands | None = None
+        if self._location.directory is not None:
+            git_dir, common_dir = open_repository(self._location.directory)
+            self._git = GitCommands(git_dir, common_dir, ())
+        elif mirror is None:
+            raise RepositoryError(
+                f"{self._location.shown} has to be fetched, and no directory for its mirror is set"
+            )
+        elif (mirror / "HEAD").exists():
+            self._git = GitCommands(*open_repository(mirror), ())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the use. No process and no file is held between calls, so this cannot fail."""
+        self._git = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is fetched from a URL."""
+        return self._location.url is not None
+
+    @property
+    def name(self) -> str:
+        """The location for people, without credentials."""
+        return self._location.shown
+
+    def fetch(self) -> None:
+        """Brings the mirror up to date; nothing for a local directory, which is always so.
+
+        Raises:
+            RepositoryError: unreachable, refused, no such branch, or not in time. What was fetched
+                before stays in force.
+        """
+        if self._location.url is None or self._mirror is None:
+            return
+        create_mirror(self._mirror, self._branch)
+        git_dir, common_dir = open_repository(self._mirror)
+        fetch_into(self._mirror, self._location, self._branch, self._fetch_timeout_s)
+        self._git = GitCommands(git_dir, common_dir, ())
+
+    def head(self) -> str:
+        """The full id of the branch's newest commit.
+
+        Raises:
+            RepositoryError: no such branch, or it has no commit yet.
+        """
+        reference = f"refs/heads/{self._branch}"
+        status, out, errors = self._commands.run(
+            ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}"]
+        )
+        if status == 0:
+            return out.strip()
+        raise RepositoryError(self._no_head(errors))
+
+    def _no_head(self, errors: str) -> str:
+        status, out, _errors = self._commands.run(
+            [
+                "for-each-ref",
+                f"--count={BRANCHES_SHOWN_MAX}",
+                "--format=%(refname:lstrip=2)",
+                "refs/heads",
+            ]
+        )
+        names = out.split()
+        if status != 0 or self._branch in names:
+            why = errors or "its newest commit is damaged"
+            return f"the branch {self._branch!r} of {self.name} cannot be read: {why}"
+        if not names:
+            return f"{self.name} has no commit on any branch yet"
+        return f"{self.name} has no branch {self._branch!r}; it has {', '.join(names)}"
+
+    def commit(self, rev: str) -> Commit:
+        """The commit that a person's revision names: an id or its beginning, a branch, a tag,
+        `HEAD~2`.
+
+        Raises:
+            RepositoryError: it names none, or more than one.
+        """
+        return self._log(["-1"], [self.resolve(rev)], ())[0]
+
+    def resolve(self, rev: str) -> str:
+        """The full commit id of a revision; see `commit`."""
+        if not rev or len(rev) > REVISION_LENGTH_MAX or not rev.isprintable() or rev[0] in "-^:":
+            raise RepositoryError(f"{rev[:REVISION_LENGTH_MAX]!r} is not a revision")
+        status, out, errors = self._commands.run(
+            ["rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}"]
+        )
+        found = out.strip()
+        if status == 0 and _COMMIT_ID.match(found):
+            return found
+        if "ambiguous" in errors:
+            raise RepositoryError(f"{rev!r} is the beginning of more than one commit id; give more")
+        raise RepositoryError(f"{rev!r} is not a commit of {self.name}")
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether the commit `new` contains `old` in its history (a commit is its own ancestor).
+
+        A commit `old` that the repository no longer has is not an ancestor: the history was
+        rewritten, or cut off by a shallow clone.
+
+        Raises:
+            RepositoryError: `new` is not there, or one of the two is no full commit id.
+        """
+        for identity in (old, new):
+            if not _COMMIT_ID.match(identity):
+                raise RepositoryError(f"{identity[:REVISION_LENGTH_MAX]!r} is not a full commit id")
+        self.resolve(new)
+        status, _out, _errors = self._commands.run(["cat-file", "-e", f"{old}^{{commit}}"])
+        if status != 0:
+            return False
+        status, _out, errors = self._commands.run(["merge-base", "--is-ancestor", old, new])
+        if status not in (0, 1):
+            raise RepositoryError(f"the history of {self.name} cannot be read: {errors}")
+        return status == 0
+
+    def latest_commit(
+        self, revision: str, paths: Sequence[str], since: str | None = None
+    ) -> Commit | None:
+        """The newest commit in `since..revision` that touched one of the paths; any, for no path.
+
+        Where there is none after `since`, the newest one before it. None when the whole history
+        of `revision` has none.
+
+        Raises:
+            RepositoryError: a revision is unknown.
+        """
+        new = self.resolve(revision)
+        if since is not None:
+            found = self._log(["-1"], [new, f"^{self.resolve(since)}"], paths)
+            if found:
+                return found[0]
+        found = self._log(["-1"], [new], paths)
+        return found[0] if found else None
+
+    def commits(self, revision: str, count_max: int) -> tuple[Commit, ...]:
+        """The newest `count_max` commits (10,000 at most) of a revision's history, newest first.
+
+        Raises:
+            RepositoryError: the revision is unknown.
+        """
+        count = min(max(count_max, 0), COMMITS_MAX)
+        return self._log([f"-{count}"], [self.resolve(revision)], ()) if count else ()
+
+    def files(self, commit: str) -> list[bulk.Entry]:
+        """Every file of a commit given by its full id.
+
+        Raises:
+            RepositoryError: it cannot be read.
+            bulk.TooManyEntriesError: it has more than can be read.
+        """
+        return bulk.list_tree(self._commands, commit)
+
+    def sizes(self, ids: Iterable[str]) -> dict[str, int]:
+        """The size in bytes of each blob."""
+        return bulk.sizes(self._commands, ids)
+
+    def blobs(self, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """(id, content) of each blob; check the sizes first."""
+        return bulk.blobs(self._commands, ids)
+
+    @property
+    def _commands(self) -> GitCommands:
+        if self._git is None:
+            raise RepositoryError(f"{self.name} has not been fetched yet")
+        return self._git
+
+    def _log(
+        self, options: Sequence[str], revisions: Sequence[str], paths: Sequence[str]
+    ) -> tuple[Commit, ...]:
+        """Commits of `git log`; the revisions are full ids, the paths are taken literally."""
+        if any("\n" in path or "\0" in path for path in paths):
+            raise RepositoryError("a path with a line break cannot be asked for")
+        lines = [*revisions, *(("--", *paths) if paths else ())]
+        with tempfile.TemporaryFile() as stdin:
+            stdin.writelines(line.encode("utf-8", "surrogateescape") + b"\n" for line in lines)
+            stdin.seek(0)
+            out = self._commands.output(["log", *options, _FORMAT, "--stdin"], stdin=stdin)
+        fields = out.split("\0")
+        return tuple(
+            _commit(*(part.strip() for part in fields[at : at + 5]))
+            for at in range(0, len(fields) - 5, 5)
+        )
+
+
+def _commit(identity: str, name: str, email: str, seconds: str, subject: str) -> Commit:
+    # An author writes any time into a commit; what no calendar has is taken for the epoch.
+    at = int(seconds) if seconds.lstrip("-").isdigit() else 0
+    return Commit(
+        id=identity,
+        author=f"{name} <{email}>",
+        subject=subject,
+        at=datetime.fromtimestamp(at if 0 <= at < _YEAR_9999_S else 0, UTC),
+    )
+
+
+def _checked_branch(branch: str) -> str:
+    """A branch name that git allows (the rules of `git check-ref-format`).
+
+    Raises:
+        RepositoryError: it is none.
+    """
+    bad = (
+        not branch
+        or len(branch) > REVISION_LENGTH_MAX
+        or branch[0] in "-/."
+        or branch.endswith(("/", ".", ".lock"))
+        or any(part in branch for part in ("..", "//", "@{", "/.", ".lock/"))
+        or re.search(r"[\x00-\x20\x7f~^:?*\[\\]", branch) is not None
+        or branch == "@"
+    )
+    if bad:
+        raise RepositoryError(f"{branch[:REVISION_LENGTH_MAX]!r} is not the name of a branch")
+    return branch
+
+
+def open_repository(directory: Path) -> tuple[Path, Path]:
+    """(git directory, common directory) of a work tree, a linked work tree or a bare repository.
+
+    Raises:
+        RepositoryError: it is none of them.
+    """
+    gitpython()
+    import git
+
+    try:
+        with git.Repo(directory.absolute(), expand_vars=False) as repo:
+            return Path(repo.git_dir).absolute(), Path(repo.common_dir).absolute()
+    except git.NoSuchPathError:
+        raise RepositoryError(f"{directory} does not exist") from None
+    except git.InvalidGitRepositoryError:
+        raise RepositoryError(
+            f"{directory} is not the top of a git repository (a work tree or a bare repository)"
+        ) from None
+    except (git.GitError, configparser.Error, OSError, ValueError) as error:
+        raise RepositoryError(
+            f"{directory} cannot be opened as a git repository: {error}"
+        ) from error
