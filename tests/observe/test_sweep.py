@@ -356,18 +356,18 @@ def live_with_latency(
 
 
 def test_dead_bmcs_never_starve_the_others(fleet: Fleet, clock: Clock) -> None:
-    """A third of 300 are dead, and each of those keeps its place for the whole time-out."""
-    dead = {each.metadata.name for each in nodes(100)}
+    """Half of 300 are dead: asked as often as their pauses allow, they would fill a room of 8."""
+    dead = {each.metadata.name for each in nodes(150)}
     fleet.answers.update({name: TemporaryError("no answer") for name in dead})
     executor = TimedExecutor(clock, lambda name: 8.0 if name in dead else 0.02)
-    bench = Bench(fleet, clock, executor)
-    live_with_latency(bench, executor, nodes(300), 60)  # the first round
-    for _ in range(20):
-        live_with_latency(bench, executor, nodes(300), 30)
+    bench = Bench(fleet, clock, executor, SweepSettings(in_flight_max=8))
+    live_with_latency(bench, executor, nodes(300), 180)  # the first round
+    for _ in range(40):
+        live_with_latency(bench, executor, nodes(300), 20)
         for name, seen in bench.sweeper.snapshot().nodes.items():
             if name not in dead:
                 assert seen.age_s(clock.now) <= SETTINGS.interval_s + 2, name
-    assert executor.most == SETTINGS.in_flight_max
+    assert executor.most == 8
     assert min(fleet.count()[name] for name in dead) >= 2, "dead nodes are asked too"
 
 
@@ -377,13 +377,14 @@ def test_slow_operations_leave_room_for_the_fleet(fleet: Fleet, clock: Clock) ->
     executor = TimedExecutor(clock, lambda name: 6.0 if name in busy else 0.02)
     bench = Bench(fleet, clock, executor)
     live_with_latency(bench, executor, nodes(400), 120, busy)
+    assert len(bench.sweeper.snapshot().nodes) == 400
     for name, seen in bench.sweeper.snapshot().nodes.items():
-        limit_s = 60 if name in busy else SETTINGS.interval_s + 2
+        limit_s = 45 if name in busy else SETTINGS.interval_s + 2
         assert seen.age_s(clock.now) <= limit_s, name
 
 
 @given(seed=st.integers(0, 2**32), room=st.integers(4, 12), sick=st.sets(st.integers(1, 20)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_the_latencies_the_room_is_kept_and_nobody_is_forgotten(
     seed: int, room: int, sick: set[int]
 ) -> None:

@@ -32,9 +32,9 @@ class SweepSettings:
     waits for it. Refused credentials are presented again after `credentials_retry_s` only: many
     BMCs lock the account after three to five wrong passwords.
 
-    Of the `in_flight_max` nodes asked at once, at most a quarter are failing ones and at most half
-    are busy ones, so that neither keeps the fleet from being seen. Nodes that come due are gathered
-    for `tick_gap_s`, so that a large fleet does not want a tick every millisecond.
+    Of the `in_flight_max` nodes asked at once, at most half are busy ones and at most a quarter
+    other failing ones, so that neither keeps the fleet from being seen. Nodes that come due are
+    gathered for `tick_gap_s`, so that a large fleet does not want a tick every millisecond.
     """
 
     interval_s: float = 15.0
@@ -60,7 +60,7 @@ class SweepSettings:
 
     @property
     def failing_in_flight_max(self) -> int:
-        """How many failing nodes are asked at once."""
+        """How many failing nodes without an operation are asked at once."""
         return max(1, self.in_flight_max // 4)
 
     @property

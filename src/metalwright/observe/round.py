@@ -1,7 +1,8 @@
 """Who is to be asked next, and what was answered: the sweep's bookkeeping, one thread at a time.
 
-Three queues: busy nodes (an operation waits for them), failing ones, and the rest. It reads no
-clock, asks nobody and holds no lock; `sweep` does. Everything is bounded by the number of nodes.
+Three queues: busy nodes (an operation waits for them, failing or not), other failing ones, and the
+rest. It reads no clock, asks nobody and holds no lock; `sweep` does. Everything is bounded by the
+number of nodes.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class Round:
         """
         self._enqueued_at = now
         self.drop_queue()
-        due: dict[Lane, list[tuple[bool, datetime, str, Entry, str]]] = {lane: [] for lane in Lane}
+        due: dict[Lane, list[tuple[datetime, str, Entry, str]]] = {lane: [] for lane in Lane}
         versions: dict[object, str] = {}
         busy_nodes = self._busy
         for name, entry in self._entries.items():
@@ -122,13 +123,13 @@ class Round:
                 continue
             if name in self._asking:
                 continue
-            lane = Lane.FAILING if entry.failures else Lane.BUSY if busy else Lane.HEALTHY
+            lane = Lane.BUSY if busy else Lane.FAILING if entry.failures else Lane.HEALTHY
             version = self._version(entry.node, versions)
-            due[lane].append((not busy, when, name, entry, version))
+            due[lane].append((when, name, entry, version))
             self._queued.add(name)
         for lane, rows in due.items():
-            rows.sort(key=lambda row: row[:3])
-            self._queues[lane].extend((row[1], row[3], row[4]) for row in rows)
+            rows.sort(key=lambda row: row[:2])
+            self._queues[lane].extend((when, entry, version) for when, _, entry, version in rows)
         return frozenset(self._queued)
 
     def drop_queue(self) -> None:
