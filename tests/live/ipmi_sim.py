@@ -18,6 +18,9 @@ from pathlib import Path
 
 Address = tuple[str, int]
 
+OPERATOR, VIEWER = "foperator8", "fviewer9"
+"""Two more users of every BMC, with the privilege levels operator and user."""
+
 _SCRIPT = Path(__file__).with_name("chassis.sh")
 _AUTH_CAPABILITIES = bytes.fromhex("0600ff07000000000000000000092018c88100388e04b5")
 _AUTHS = "none md2 md5 straight"
@@ -25,7 +28,7 @@ _AUTHS = "none md2 md5 straight"
 
 @dataclass
 class Simulator:
-    """One BMC with one user, and its machine's files in `home` (see `chassis.sh`)."""
+    """One BMC with an administrator, `OPERATOR` and `VIEWER`, and its machine's files in `home`."""
 
     home: Path
     address: Address
@@ -53,7 +56,9 @@ set_working_mc 0x20
  chassis_control "{_SCRIPT} {self.home}"
  serial 15 {host} 9002 codec VM
  user 1 false "" "none" user 10 none
- user 2 true "{self.username}" "{self.password}" admin 10 {_AUTHS}""",
+ user 2 true "{self.username}" "{self.password}" admin 10 {_AUTHS}
+ user 3 true "{OPERATOR}" "{self.password}" operator 10 {_AUTHS}
+ user 4 true "{VIEWER}" "{self.password}" user 10 {_AUTHS}""",
         )
         self.write(
             "sim.emu",

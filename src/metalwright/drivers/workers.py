@@ -222,7 +222,9 @@ class WorkerPool:
         began = time.monotonic()
         ticket = self._admission.enter(call.bmc, call.lane, timeout_s * WAIT_SHARE)
         if ticket is None:
-            raise BusyError(f"no worker was free within {timeout_s * WAIT_SHARE:g} s")
+            closed = "the driver is closed"
+            waited = f"no worker was free for it within {timeout_s * WAIT_SHARE:g} s"
+            raise BusyError(closed if self._closed else waited)
         admitted = time.monotonic()
         try:
             worker = self._take(timeout_s)

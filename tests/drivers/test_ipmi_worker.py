@@ -1,0 +1,168 @@
+"""What the worker says to a BMC, and what the driver reads from its bytes. No BMC needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from metalwright.drivers import ipmi_worker
+from metalwright.drivers.ipmi import boot_device_of, system_uuid_of
+from metalwright.model.observed import BootDevice
+
+REFUSED = -1
+CONTROL, GET_STATUS = (0, 2), (0, 1)
+SET_BOOT, GET_BOOT = (0, 8), (0, 9)
+
+
+class ChassisBmc(ipmi_worker.Ask):
+    """A BMC as `ask` sees it: a power state, boot flags, and commands that it refuses."""
+
+    def __init__(self, *, on: bool = False, flags: bytes = bytes(5), refuses: Sequence = ()):
+        self.on, self.flags, self.refuses = on, flags, list(refuses)
+        self.asked: list[tuple[int, ...]] = []
+
+    def __call__(self, netfn: int, command: int, *data: int) -> bytes:
+        self.asked.append((netfn, command, *data))
+        for refused in self.refuses:
+            if (netfn, command, *data)[: len(refused)] == tuple(refused):
+                raise ipmi_worker.RefusedError("no")
+        if (netfn, command) == GET_STATUS:
+            return bytes((0x60 | self.on, 0, 0))
+        if (netfn, command) == CONTROL:
+            self.on = data[0] == 1
+        if (netfn, command) == GET_BOOT:
+            return bytes((1, 5)) + self.flags
+        if (netfn, command) == SET_BOOT and data[0] == 5:
+            self.flags = bytes(data[1:])
+        return b""
+
+    def written(self) -> list[tuple[int, ...]]:
+        return [each for each in self.asked if each[:2] in (CONTROL, SET_BOOT)]
+
+
+@pytest.mark.parametrize(("level", "byte"), [("on", 1), ("off", 0), ("soft", 5)])
+def test_power_is_one_level_and_one_command(level: str, byte: int) -> None:
+    bmc = ChassisBmc(on=level != "on")
+    assert ipmi_worker.set_power(bmc, level) == {"already": False}
+    assert bmc.written() == [(*CONTROL, byte)]
+
+
+@pytest.mark.parametrize("level", ["on", "off", "soft"])
+def test_power_that_is_there_is_not_commanded(level: str) -> None:
+    bmc = ChassisBmc(on=level == "on")
+    assert ipmi_worker.set_power(bmc, level) == {"already": True}
+    assert bmc.written() == []
+
+
+def test_a_refusal_stands_unless_the_power_is_there_now() -> None:
+    with pytest.raises(ipmi_worker.RefusedError):
+        ipmi_worker.set_power(ChassisBmc(refuses=[CONTROL]), "on")
+
+    class Overtaken(ChassisBmc):
+        def __call__(self, netfn: int, command: int, *data: int) -> bytes:
+            try:
+                return super().__call__(netfn, command, *data)
+            finally:
+                self.on = self.on or (netfn, command) == CONTROL
+
+    assert ipmi_worker.set_power(Overtaken(refuses=[CONTROL]), "on") == {"already": True}
+
+
+@pytest.mark.parametrize(
+    ("device", "uefi", "flags"),
+    [
+        ("pxe", True, b"\xe0\x04\0\0\0"),
+        ("pxe", False, b"\xc0\x04\0\0\0"),
+        ("disk", True, b"\xe0\x08\0\0\0"),
+        ("disk", False, b"\xc0\x08\0\0\0"),
+    ],
+)
+def test_a_boot_device_is_valid_persistent_and_for_the_firmware(
+    device: str, uefi: bool, flags: bytes
+) -> None:
+    bmc = ChassisBmc()
+    answer = ipmi_worker.set_boot_device(bmc, device, uefi)
+    assert bmc.flags == flags
+    assert bmc.written() == [(*SET_BOOT, 3, 8), (*SET_BOOT, 5, *flags)]
+    assert answer == {"already": False, "boot_flags": (b"\1\5" + flags).hex()}
+    assert boot_device_of(bytes.fromhex(answer["boot_flags"])) is BootDevice(device)
+    bmc.asked.clear()
+    assert ipmi_worker.set_boot_device(bmc, device, uefi)["already"]
+    assert bmc.written() == [], "flash is not written for nothing"
+
+
+@pytest.mark.parametrize("flags", [b"\xa0\x04", b"\xc0\x04", b"\x60\x04", b"\xe0\x08"])
+def test_flags_that_differ_in_anything_are_written(flags: bytes) -> None:
+    bmc = ChassisBmc(flags=flags + bytes(3))
+    assert not ipmi_worker.set_boot_device(bmc, "pxe", True)["already"]
+    assert bmc.flags == b"\xe0\x04\0\0\0"
+
+
+def test_a_bmc_that_lacks_the_timer_or_cannot_be_read_is_set_all_the_same() -> None:
+    bmc = ChassisBmc(refuses=[(*SET_BOOT, 3), GET_BOOT])
+    assert ipmi_worker.set_boot_device(bmc, "pxe", True) == {"already": False, "boot_flags": ""}
+    assert bmc.flags == b"\xe0\x04\0\0\0"
+    with pytest.raises(ipmi_worker.RefusedError):
+        ipmi_worker.set_boot_device(ChassisBmc(refuses=[(*SET_BOOT, 5)]), "pxe", True)
+
+
+def test_observing_writes_nothing_and_needs_only_the_power() -> None:
+    bmc = ChassisBmc(on=True, flags=b"\xe0\x04\0\0\0", refuses=[(6, 0x37)])
+    assert ipmi_worker.observe(bmc) == {"on": True, "boot_flags": "0105e004000000", "guid": ""}
+    assert bmc.written() == []
+    with pytest.raises(ipmi_worker.RefusedError):
+        ipmi_worker.observe(ChassisBmc(refuses=[GET_STATUS]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "device"),
+    [
+        ("", None),
+        ("0105", None),
+        ("0105e004000000", BootDevice.PXE),
+        ("01058004000000", BootDevice.PXE),
+        ("0105c008000000", BootDevice.DISK),
+        ("0105c088000000", BootDevice.DISK),
+        ("0105c014000000", None),
+        ("01050004000000", None),
+        ("0185c004000000", None),
+    ],
+    ids=["none", "short", "pxe", "once", "disk", "lock", "cd", "invalid", "locked"],
+)
+def test_boot_flags_are_read_only_where_they_are_valid(
+    flags: str, device: BootDevice | None
+) -> None:
+    assert boot_device_of(bytes.fromhex(flags)) is device
+
+
+WIRE = bytes.fromhex("00112233445566778899aabbccddeeff")
+SMBIOS = "33221100-5544-7766-8899-aabbccddeeff"
+RFC4122 = "00112233-4455-6677-8899-aabbccddeeff"
+REVERSED = "ffeeddcc-bbaa-9988-7766-554433221100"
+
+
+@pytest.mark.parametrize("declared", [SMBIOS, RFC4122, REVERSED])
+def test_a_guid_that_git_declares_in_any_order_is_the_machines(declared: str) -> None:
+    assert system_uuid_of(WIRE, declared) == declared
+
+
+@pytest.mark.parametrize("declared", [None, SMBIOS.replace("3", "4"), RFC4122.upper()])
+def test_any_other_guid_is_told_in_the_order_of_smbios(declared: str | None) -> None:
+    assert system_uuid_of(WIRE, declared) == SMBIOS
+
+
+@pytest.mark.parametrize("guid", [b"", WIRE[:15], WIRE + b"\0", bytes(16), b"\xff" * 16])
+def test_a_guid_that_nobody_set_is_none(guid: bytes) -> None:
+    assert system_uuid_of(guid, None) is None
+
+
+def test_the_daemons_process_never_loads_pyghmi() -> None:
+    code = (
+        "import sys, metalwright.drivers.ipmi, metalwright.drivers.ipmi_worker\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('pyghmi', 'cryptography')])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
