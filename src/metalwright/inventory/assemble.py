@@ -16,7 +16,7 @@ from metalwright.inventory.parse import ParsedFile
 from metalwright.inventory.problems import Declarations, Declared, Problem, declare
 from metalwright.inventory.schema import Positions, dotted, place
 from metalwright.inventory.templates import resolve_templates
-from metalwright.inventory.yaml_documents import shorten
+from metalwright.inventory.yaml_text import shorten
 from metalwright.model.finding import Finding, Severity
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Commit, Inventory, Source

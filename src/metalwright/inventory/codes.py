@@ -23,6 +23,7 @@ class Code(StrEnum):
     FILE_TOO_LARGE = "file/too-large"
     FILE_ENCODING = "file/encoding"
     FILE_CONTROL_CHARACTER = "file/control-character"
+    FILE_TOO_MANY_FINDINGS = "file/too-many-findings"
 
     YAML_SYNTAX = "yaml/syntax"
     YAML_DUPLICATE_KEY = "yaml/duplicate-key"
@@ -93,6 +94,8 @@ MEANING: Final[dict[Code, str]] = {
     Code.FILE_TOO_LARGE: "A file larger than 4 MiB; it was not read.",
     Code.FILE_ENCODING: "A file that is not UTF-8.",
     Code.FILE_CONTROL_CHARACTER: "A NUL or another control character in a file.",
+    Code.FILE_TOO_MANY_FINDINGS: "More findings in one file than are shown; mend the first ones"
+    " first.",
     Code.YAML_SYNTAX: "A file that is not YAML; what follows in this file was not read.",
     Code.YAML_DUPLICATE_KEY: "The same key twice in one mapping; one of the two would be lost.",
     Code.YAML_ANCHOR: "An anchor (&name): the inventory says everything where it is meant.",
@@ -103,7 +106,7 @@ MEANING: Final[dict[Code, str]] = {
     Code.YAML_KEY_NOT_TEXT: "A key that is not text: a number, a truth value, null, or a list.",
     Code.YAML_NUMBER: "A number with more digits than can be meant.",
     Code.YAML_TOO_DEEP: "Values nested more than 50 levels deep; the file was not read further.",
-    Code.YAML_TOO_MANY_NODES: "A file with more than 200,000 values; it was not read further.",
+    Code.YAML_TOO_MANY_NODES: "A file with more than 100,000 values; it was not read further.",
     Code.YAML_TOO_MANY_DOCUMENTS: "A file with more than 10,000 documents; not read further.",
     Code.DOCUMENT_NOT_A_MAPPING: "A document that is a list or a scalar, not a mapping.",
     Code.DOCUMENT_API_VERSION: "A document without apiVersion metalwright/v1.",

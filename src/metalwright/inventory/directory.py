@@ -27,7 +27,7 @@ from metalwright.inventory.files import (
     too_many_files,
 )
 from metalwright.inventory.loader import ParsedFiles, accepted, positions_in
-from metalwright.inventory.yaml_documents import FILE_BYTES_MAX
+from metalwright.inventory.yaml_text import FILE_BYTES_MAX
 from metalwright.model.finding import Finding
 from metalwright.model.inventory import Commit, Inventory
 

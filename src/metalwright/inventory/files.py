@@ -13,11 +13,11 @@ from typing import Final
 
 from metalwright.inventory.bulk import ENTRIES_MAX, Entry
 from metalwright.inventory.codes import Code
-from metalwright.inventory.yaml_documents import shorten
+from metalwright.inventory.yaml_text import shorten
 from metalwright.model.finding import Finding, Severity
 
 FILES_MAX: Final = 50_000
-INVENTORY_BYTES_MAX: Final = 256 * 1024 * 1024
+INVENTORY_BYTES_MAX: Final = 64 * 1024 * 1024
 PATH_LENGTH_MAX: Final = 1_024
 SUFFIXES: Final = (b".yaml", b".yml")
 MODE_SYMLINK: Final = "120000"

@@ -9,13 +9,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from metalwright.inventory.codes import Code
 from metalwright.inventory.schema import Positions, dotted, findings_of, place, suggestion
-from metalwright.inventory.yaml_documents import Path, RawDocument, read_documents, shorten
+from metalwright.inventory.yaml_documents import (
+    FILE_FINDINGS_MAX,
+    LIMITS,
+    Path,
+    RawDocument,
+    read_documents,
+)
+from metalwright.inventory.yaml_text import shorten
 from metalwright.model.documents import (
     API_VERSION,
     KINDS,
@@ -23,6 +31,7 @@ from metalwright.model.documents import (
     Image,
     Schedule,
 )
+from metalwright.model.fields import WRITTEN
 from metalwright.model.finding import Finding
 
 SALVAGED_NAMES_MAX: Final = 100_000
@@ -55,25 +64,48 @@ class ParsedFile:
 def parse_file(data: bytes) -> ParsedFile:
     """The documents of a file and every problem that can be seen in it alone."""
     raw = read_documents(data)
-    if not raw.findings:
-        documents = [_good(document) for document in raw.documents]
-        good = tuple(document for document in documents if document is not None)
-        if len(good) == len(documents):
-            return ParsedFile(good, (), frozenset())
-    # Something is wrong: read it again with the place of every value.
-    marked = read_documents(data, marks=True)
-    findings, parsed = list(marked.findings), []
-    for document in marked.documents:
-        found = _findings(document)
-        findings += found
-        parsed.append(_declared(document, broken=bool(found or marked.findings)))
+    good = [_good(document) for document in raw.documents]
+    if not raw.findings and all(document is not None for document in good):
+        return ParsedFile(
+            tuple(document for document in good if document is not None), (), frozenset()
+        )
+    findings = raw.findings
+    if not any(finding.code in LIMITS for finding in raw.findings):
+        # Something is wrong: read it again with the place of every value.
+        marked = read_documents(data, marks=True)
+        findings = marked.findings
+        for document, valid in zip(marked.documents, good, strict=True):
+            if valid is None and len(findings) <= FILE_FINDINGS_MAX:
+                findings += islice(_findings(document), FILE_FINDINGS_MAX)
     salvaged = frozenset[str]()
-    if marked.findings:
+    if raw.findings:  # values are lost, so no document of this file can be relied on
+        good = [None] * len(good)
         names = _NAME_LINE.findall(data)[:SALVAGED_NAMES_MAX]
         salvaged = frozenset(name.decode("ascii") for name in names)
-    return ParsedFile(
-        tuple(document for document in parsed if document is not None), tuple(findings), salvaged
+    declared = (
+        valid if valid is not None else _declared(document)
+        for document, valid in zip(raw.documents, good, strict=True)
     )
+    return ParsedFile(
+        tuple(document for document in declared if document is not None),
+        tuple(_bounded(findings)),
+        salvaged,
+    )
+
+
+def _bounded(findings: list[Finding]) -> list[Finding]:
+    """The findings in order, and a last one instead of those above `FILE_FINDINGS_MAX`."""
+    shown = sorted(findings)
+    if len(shown) < FILE_FINDINGS_MAX:
+        return shown
+    last = Finding(
+        path="",
+        line=shown[FILE_FINDINGS_MAX - 1].line,
+        column=shown[FILE_FINDINGS_MAX - 1].column,
+        code=Code.FILE_TOO_MANY_FINDINGS,
+        message=f"there may be more findings; these are the first {FILE_FINDINGS_MAX}",
+    )
+    return [*shown[:FILE_FINDINGS_MAX], last]
 
 
 def positions_of(data: bytes) -> dict[int, Positions]:
@@ -92,7 +124,9 @@ def _good(raw: RawDocument) -> ParsedDocument | None:
     if adapter is None:
         return None
     try:
-        document: Document = adapter.validate_python(value, by_alias=True, by_name=False)
+        document: Document = adapter.validate_python(
+            value, by_alias=True, by_name=False, context=WRITTEN
+        )
     except ValidationError:
         return None
     if _own_trouble(document):
@@ -100,10 +134,8 @@ def _good(raw: RawDocument) -> ParsedDocument | None:
     return ParsedDocument(document.kind, document.metadata.name, raw.line, document)
 
 
-def _declared(raw: RawDocument, *, broken: bool) -> ParsedDocument | None:
-    """The document; of a broken one, its kind and name if they can be told."""
-    if not broken:
-        return _good(raw)
+def _declared(raw: RawDocument) -> ParsedDocument | None:
+    """The kind and name of a broken document, if they can be told."""
     if not isinstance(raw.value, dict):
         return None
     kind, metadata = raw.value.get("kind"), raw.value.get("metadata")
@@ -157,7 +189,7 @@ def _findings(raw: RawDocument) -> list[Finding]:
     checked = {**value, "apiVersion": API_VERSION}
     try:
         valid: Document = _ADAPTERS[document.__name__].validate_python(
-            checked, by_alias=True, by_name=False
+            checked, by_alias=True, by_name=False, context=WRITTEN
         )
     except ValidationError as error:
         findings += findings_of(error, document, checked, positions)

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from metalwright.inventory.codes import Code
 from metalwright.inventory.location import without_secrets
-from metalwright.inventory.yaml_documents import Path, Position, shorten
+from metalwright.inventory.yaml_documents import Path, Position
+from metalwright.inventory.yaml_text import shorten
 from metalwright.model import fields
 from metalwright.model.finding import Finding
 

@@ -11,7 +11,6 @@ It never raises for what is in a file, never follows an anchor, and knows nothin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,30 +18,15 @@ from typing import Any, Final
 import yaml
 
 from metalwright.inventory.codes import Code
+from metalwright.inventory.yaml_text import checked_text, core_scalar, one_line, shorten
 from metalwright.model.finding import Finding
 
-FILE_BYTES_MAX: Final = 4 * 1024 * 1024
 DEPTH_MAX: Final = 50
-NODES_MAX: Final = 200_000
+NODES_MAX: Final = 100_000
 DOCUMENTS_MAX: Final = 10_000
 FILE_FINDINGS_MAX: Final = 100
-NUMBER_DIGITS_MAX: Final = 300
-VALUE_SHOWN_MAX: Final = 120
 
 Path = tuple[str | int, ...]
-
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
-_DIRECTIVE = re.compile(r"^%", re.MULTILINE)
-_WORDS: Final[dict[str, bool | None]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-_NUMBER_STARTS: Final = frozenset("+-.0123456789")
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_BASED = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_SPECIAL_FLOAT = re.compile(r"([-+]?)\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +59,11 @@ class RawFile:
     findings: list[Finding] = field(default_factory=list)
 
 
+LIMITS: Final = frozenset(
+    (Code.YAML_TOO_DEEP, Code.YAML_TOO_MANY_NODES, Code.YAML_TOO_MANY_DOCUMENTS)
+)
+
+
 class _Stop(Exception):  # noqa: N818 - not an error: the rest of the file is not read
     """A finding after which the rest of the file has no meaning."""
 
@@ -87,7 +76,7 @@ def read_documents(data: bytes, *, marks: bool = False) -> RawFile:
     lost values, so its documents are only good for further findings, never for an inventory.
     """
     result = RawFile()
-    text = _text(data, result.findings)
+    text = checked_text(data, result.findings)
     if text is None:
         return result
     builder = _Builder(result, marks=marks)
@@ -102,7 +91,7 @@ def read_documents(data: bytes, *, marks: bool = False) -> RawFile:
         result.findings.append(_syntax(line, column, error))
     except yaml.YAMLError as error:  # the reader's errors have no mark
         result.findings.append(
-            Finding(path="", code=Code.YAML_SYNTAX, message=f"is not YAML: {_one_line(str(error))}")
+            Finding(path="", code=Code.YAML_SYNTAX, message=f"is not YAML: {one_line(str(error))}")
         )
     return result
 
@@ -111,85 +100,10 @@ def _events(text: bytes) -> Iterator[Any]:
     return yaml.parse(text, yaml.CSafeLoader)
 
 
-def _text(data: bytes, findings: list[Finding]) -> bytes | None:
-    """The bytes to parse, without a byte order mark; None with a finding where there is no use.
-
-    It also refuses what libyaml is slow at: a file of `%TAG` lines takes it quadratic time (68 s
-    for 1.7 MB, measured with libyaml 0.2.5).
-    """
-    if len(data) > FILE_BYTES_MAX:
-        findings.append(too_large(len(data)))
-        return None
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        findings.append(
-            Finding(
-                path="",
-                line=line,
-                column=column,
-                code=Code.FILE_ENCODING,
-                message="is UTF-16, not UTF-8" if wide else "is not UTF-8 here",
-                value="" if wide else f"byte 0x{data[error.start]:02x}",
-                hint="save the file as UTF-8",
-            )
-        )
-        return None
-    text = text.removeprefix("\ufeff")
-    control = _CONTROL.search(text)
-    if control is not None:
-        findings.append(
-            _at_offset(
-                text,
-                control.start(),
-                Code.FILE_CONTROL_CHARACTER,
-                f"has the control character U+{ord(control[0]):04X}",
-                "remove it, or write it as an escape in double quotes",
-            )
-        )
-        return None
-    directive = _DIRECTIVE.search(text)
-    if directive is not None:
-        findings.append(
-            _at_offset(
-                text,
-                directive.start(),
-                Code.YAML_DIRECTIVE,
-                "has a line that begins with '%', which is a YAML directive",
-                "remove the line; text that must begin with '%' has to be indented",
-            )
-        )
-        return None
-    return text.encode("utf-8")
-
-
-def too_large(size: int) -> Finding:
-    """The finding of a file that is too large, of which only the size in bytes is known."""
-    return Finding(
-        path="",
-        code=Code.FILE_TOO_LARGE,
-        message=f"has {size:,} bytes; a file may have {FILE_BYTES_MAX:,}",
-        hint="split it: one file per rack, or one per node, also makes the smallest diffs",
-    )
-
-
-def _at_offset(text: str, offset: int, code: Code, message: str, hint: str) -> Finding:
-    line = text.count("\n", 0, offset) + 1
-    column = offset - text.rfind("\n", 0, offset)
-    return Finding(path="", line=line, column=column, code=code, message=message, hint=hint)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _syntax(line: int, column: int, error: yaml.MarkedYAMLError) -> Finding:
-    problem = _one_line(error.problem or "cannot be read")
+    problem = one_line(error.problem or "cannot be read")
     if error.context:
-        problem = f"{problem} ({_one_line(error.context)})"
+        problem = f"{problem} ({one_line(error.context)})"
     hint = ""
     if "'\\t'" in problem or "tab" in problem:
         hint = "indent with spaces, not with tabs"
@@ -203,41 +117,6 @@ def _syntax(line: int, column: int, error: yaml.MarkedYAMLError) -> Finding:
         message=f"is not YAML: {problem}",
         hint=hint,
     )
-
-
-def core_scalar(text: str) -> Any:
-    """The value of an unquoted scalar: YAML 1.2's core schema, but for leading zeros.
-
-    A number with a leading zero (`0644`, `007`) is text here: the core schema would read 644, and
-    whoever writes one means a file mode or a serial number.
-
-    Raises:
-        ValueError: a number of more than `NUMBER_DIGITS_MAX` characters.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in _NUMBER_STARTS:
-        return text
-    if _INTEGER.fullmatch(text):
-        return int(_bounded(text))
-    if _FLOAT.fullmatch(text):
-        return float(_bounded(text))
-    if _BASED.fullmatch(text):
-        return int(_bounded(text), 0)
-    special = _SPECIAL_FLOAT.fullmatch(text)
-    return float(text.replace(".", "", 1)) if special else text
-
-
-def _bounded(text: str) -> str:
-    if len(text) > NUMBER_DIGITS_MAX:
-        raise ValueError(f"has {len(text):,} digits; a number may have {NUMBER_DIGITS_MAX}")
-    return text
-
-
-def shorten(value: str) -> str:
-    """At most 120 characters of a value, on one line, for showing it."""
-    flat = _one_line(value)
-    return flat if len(flat) <= VALUE_SHOWN_MAX else flat[: VALUE_SHOWN_MAX - 3] + "..."
 
 
 _NO_KEY: Final = object()
