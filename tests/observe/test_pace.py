@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metalwright.errors import (
@@ -24,6 +24,7 @@ DICE = st.floats(0, 1, exclude_max=True)
 BACKING_OFF = st.sampled_from([ErrorKind.TIMEOUT, ErrorKind.TEMPORARY, ErrorKind.PERMANENT])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), BACKING_OFF, DICE)
 def test_a_backoff_stays_within_its_bounds(failures: int, kind: ErrorKind, dice: float) -> None:
     pause = pause_s(SETTINGS, failures, kind, dice)
@@ -31,6 +32,7 @@ def test_a_backoff_stays_within_its_bounds(failures: int, kind: ErrorKind, dice:
     assert pause <= SETTINGS.backoff_min_s * 2 ** min(failures, 30)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), BACKING_OFF, DICE)
 def test_one_failure_more_never_shortens_the_pause(
     failures: int, kind: ErrorKind, dice: float
@@ -44,6 +46,7 @@ def test_the_jitter_is_full_above_the_floor() -> None:
     assert pause_s(SETTINGS, 3, ErrorKind.TIMEOUT, 0.999999) == pytest.approx(40.0, rel=1e-3)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100), DICE)
 def test_refused_credentials_are_never_presented_early(failures: int, dice: float) -> None:
     assert pause_s(SETTINGS, failures, ErrorKind.CREDENTIALS, dice) == SETTINGS.credentials_retry_s
@@ -51,6 +54,7 @@ def test_refused_credentials_are_never_presented_early(failures: int, dice: floa
     assert due == NOW + timedelta(seconds=SETTINGS.credentials_retry_s)
 
 
+@settings(deadline=None)
 @given(DICE)
 def test_a_healthy_node_is_never_asked_later_than_its_interval(dice: float) -> None:
     pause = pause_s(SETTINGS, 0, None, dice)

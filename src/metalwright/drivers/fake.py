@@ -9,6 +9,7 @@ It never touches a network, and never waits unless it is given something to wait
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -26,7 +27,7 @@ from metalwright.drivers.fake_node import (
     pressed,
     reading_at,
 )
-from metalwright.errors import CredentialsError, PermanentError, TemporaryError
+from metalwright.errors import CredentialsError, PermanentError, SettingsError, TemporaryError
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Identity, Power, Reading
@@ -59,8 +60,10 @@ class FakeDriver:
         """Open the fleet.
 
         Raises:
-            SettingsError: the state cannot be opened.
+            SettingsError: the state cannot be opened, or the speed is none.
         """
+        if not 0 < speed < math.inf:
+            raise SettingsError(f"the fake fleet's speed should be more than 0, not {speed}")
         self._fleet = FakeFleet(None if state is None else Path(state))
         self._pace = Pace(seed=seed, speed=speed)
         self._clock = clock

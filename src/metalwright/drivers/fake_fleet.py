@@ -20,7 +20,7 @@ from metalwright.drivers.fake_node import NEW_NODE, FakeNode
 from metalwright.errors import PermanentError, SettingsError, TemporaryError
 
 STATE_FORMAT = 1
-STATE_BUSY_TIMEOUT_S = 10.0
+STATE_BUSY_TIMEOUT_S = 5.0
 
 _COLUMNS = tuple(field.name for field in fields(FakeNode))
 _SCHEMA = f"""

@@ -219,11 +219,15 @@ def _booting(state: FakeNode, effect: Effect, call: Call, on_at: float) -> FakeN
 def _power_off(state: FakeNode, call: Call) -> FakeNode:
     if state.on_at is None:
         return state
-    attempt = state.power_offs + 1
-    off_at = max(state.on_at, call.after("power off", attempt))
+    off_at = _cut_at(state, state.on_at, call)
     if state.off_at is not None and state.off_at <= off_at:
         return state
-    return replace(state, off_at=off_at, power_offs=attempt)
+    return replace(state, off_at=off_at, power_offs=state.power_offs + 1)
+
+
+def _cut_at(state: FakeNode, on_at: float, call: Call) -> float:
+    """When the power is gone; told again, the same machine goes off no sooner."""
+    return max(on_at, call.after("power off", state.power_ons))
 
 
 def _soft_power_off(state: FakeNode, call: Call) -> FakeNode:
@@ -235,8 +239,7 @@ def _soft_power_off(state: FakeNode, call: Call) -> FakeNode:
         return pressed_once
     if state.loader_at is None or call.now < state.loader_at:
         # Before a system has taken the power button over, the chipset itself cuts the power.
-        off_at = max(state.on_at, call.after("power off", state.power_offs + 1))
-        return replace(pressed_once, off_at=off_at)
+        return replace(pressed_once, off_at=_cut_at(state, state.on_at, call))
     if state.running_at is None or call.pace.soft_power_off_ignored(call.node, attempt):
         return pressed_once
     return replace(pressed_once, off_at=call.after("soft power off", attempt))
