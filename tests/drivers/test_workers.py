@@ -260,6 +260,29 @@ def test_a_worker_leaves_when_its_pipe_ends_even_in_mid_call(silent_port: int) -
         worker.wait(timeout=1)
 
 
+HOLDER = """
+import os, subprocess, sys, time
+script = sys.argv[1]
+subprocess.Popen([sys.executable, "-P", script, str(os.getpid())], stdin=0)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
+def test_a_worker_is_killed_with_its_parent_even_while_its_pipe_stays_open() -> None:
+    """As when another child of the parent has inherited the pipe."""
+    command = [sys.executable, "-c", HOLDER, ipmi_worker.__file__]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder.stdin, holder.stdout:
+        assert holder.stdout.readline() == ipmi_worker.READY
+        (worker,) = children(holder.pid)
+        holder.kill()
+        holder.wait()
+        await_that("the worker should be gone", lambda: not alive(worker), 1.0)
+
+
 def test_a_worker_of_another_parent_does_nothing() -> None:
     script = Path(ipmi_worker.__file__)
     ran = subprocess.run(

@@ -27,6 +27,10 @@ from metalwright.model.hardware import Bmc, BootMode
 from metalwright.model.observed import BootDevice, Identity, Power, Reading
 from metalwright.model.operation import Effect, EffectKind
 
+USERNAME_BYTES_MAX = 16
+PASSWORD_BYTES_MAX = 20
+"""IPMI 2.0, 22.28 and 22.30."""
+
 _LEVELS = {
     EffectKind.POWER_ON: "on",
     EffectKind.POWER_OFF: "off",
@@ -117,9 +121,18 @@ class IpmiDriver:
         if reference is None:
             raise PermanentError(f"node {node.metadata.name} names no credentials for its bmc")
         try:
-            return self._secrets.get(reference)
+            found = self._secrets.get(reference)
         except SettingsError as error:
             raise PermanentError(str(error)) from error
+        if len(found.username.encode()) > USERNAME_BYTES_MAX:
+            raise PermanentError(
+                f"credentials {reference}: an IPMI user name has {USERNAME_BYTES_MAX} bytes at most"
+            )
+        if len(found.password.encode()) > PASSWORD_BYTES_MAX:
+            raise PermanentError(
+                f"credentials {reference}: an IPMI password has {PASSWORD_BYTES_MAX} bytes at most"
+            )
+        return found
 
 
 def boot_device_of(flags: bytes) -> BootDevice | None:
