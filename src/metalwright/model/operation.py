@@ -167,14 +167,17 @@ class NodeMemory:
     """What the store remembers of one node; a node without it is not adopted.
 
     `applied` is `None` when what the machine carries is not known: adopted to be rebuilt, or in the
-    middle of an operation. `failed` is the last operation when it failed and nothing succeeded
-    since.
+    middle of an operation. `former` is then what it was before that operation began, if known: it
+    tells whether a tenancy was being left, so that restarting what was interrupted destroys nothing
+    of the tenancy that still holds the machine. `failed` is the last operation when it failed and
+    nothing succeeded since.
     """
 
     node: str
     adopted_at: datetime
     adopted_by: str
     applied: Applied | None = None
+    former: Applied | None = None
     operation: Operation | None = None
     failed: Operation | None = None
 

@@ -1,0 +1,26 @@
+"""Desired, observed and memory compared into a plan; the plan checked, attributed and shown.
+
+Pure: it reads no clock, asks no hardware and changes nothing.
+"""
+
+from metalwright.plan.attribute import attribute
+from metalwright.plan.check import check
+from metalwright.plan.context import PlanContext
+from metalwright.plan.encode import from_json, plan_schema, to_json
+from metalwright.plan.make import make
+from metalwright.plan.records import unchanged_records
+from metalwright.plan.render import render_text
+from metalwright.plan.verdict import exit_code
+
+__all__ = [
+    "PlanContext",
+    "attribute",
+    "check",
+    "exit_code",
+    "from_json",
+    "make",
+    "plan_schema",
+    "render_text",
+    "to_json",
+    "unchanged_records",
+]

@@ -1,0 +1,221 @@
+"""Why a difference is not mended now: one question after the other, the first "no" is the answer.
+
+First comes what only a commit or an operator can change, then what passes by itself (`PASSING`), so
+that the set of changes which a commit acknowledges does not depend on which BMC answers today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from metalwright.model.fields import format_duration, format_instant
+from metalwright.model.observed import Power
+from metalwright.model.operation import Verb
+from metalwright.model.plan import Blocked, BlockedReason, Cause
+from metalwright.model.tenancy import DriftPolicy, TemplateEdits
+from metalwright.plan.difference import Case, Difference
+from metalwright.plan.identity import compare
+from metalwright.plan.tenancy import same_tenancy
+from metalwright.plan.verbs import lacking
+
+PASSING: Final = frozenset(
+    {
+        BlockedReason.NOT_OBSERVED,
+        BlockedReason.STALE_OBSERVATION,
+        BlockedReason.IDENTITY_MISMATCH,
+        BlockedReason.IDENTITY_UNKNOWN,
+        BlockedReason.FROZEN,
+    }
+)
+"""Reasons that go away with another observation or with time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class No:
+    """A reason not to act, for people to read. Node names are left out, so that equal ones fold."""
+
+    reason: BlockedReason
+    message: str
+    next_attempt_at: datetime | None = None
+
+
+Question = Callable[[Case, Difference], No | None]
+
+
+def first_no(case: Case, found: Difference) -> No | None:
+    """The first reason that speaks against mending this difference now."""
+    questions = _OF_GIT if found.cause is Cause.GIT else _OF_DRIFT
+    return next(filter(None, (question(case, found) for question in questions)), None)
+
+
+def blocked(case: Case, found: Difference, no: No) -> Blocked:
+    """The entry of the plan for a difference that is left alone."""
+    return Blocked(
+        node=case.wanted.name,
+        reason=no.reason,
+        message=no.message,
+        verb=found.verb,
+        cause=found.cause,
+        destroys_data=found.destroys_data,
+        next_attempt_at=no.next_attempt_at,
+        reasons=found.reasons,
+    )
+
+
+def unseen(case: Case) -> No | None:
+    """Why the hardware's state is not known, if it is not."""
+    observation = case.observation
+    if case.context.observed_kind == "none" or case.power is not Power.UNKNOWN:
+        return None
+    if observation is None:
+        return No(reason=BlockedReason.NOT_OBSERVED, message="it has not been asked yet")
+    if observation.error is not None:
+        message = f"{observation.error.kind.value}: {observation.error.message}"
+    else:
+        message = "its BMC does not say whether the power is on"
+    return No(
+        reason=BlockedReason.NOT_OBSERVED,
+        message=message,
+        next_attempt_at=observation.next_attempt_at,
+    )
+
+
+def stranger(case: Case) -> No | None:
+    """Whether the machine that answered is not the one that git means."""
+    if case.reading is None:
+        return None
+    contradictions = compare(case.node.spec, case.reading.identity).contradictions
+    if not contradictions:
+        return None
+    message = "; ".join(contradictions)
+    return No(reason=BlockedReason.IDENTITY_MISMATCH, message=f"another machine: {message}")
+
+
+def _waits(case: Case, found: Difference) -> No | None:
+    if not found.edit or case.wanted.template_edits is TemplateEdits.IMMEDIATE:
+        return None
+    return No(
+        reason=BlockedReason.WAITS_FOR_BOUNDARY,
+        message=f"edited while {case.wanted.holder} has it: waits for its end"
+        " (templateEdits: immediate would not wait)",
+    )
+
+
+def _failed(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    failed, wanted = case.remembered.failed, case.wanted
+    if failed is None or failed.target.digest != wanted.target.digest:
+        return None
+    if not same_tenancy(failed.holder, wanted.holder, case.inventory, same_target=True):
+        return None
+    stage = f" at {failed.stage.value}" if failed.stage is not None else ""
+    error = failed.last_error or "no reason given"
+    return No(
+        reason=BlockedReason.OPERATION_FAILED,
+        message=f"{failed.verb.value} failed{stage} after {failed.attempt} attempts: {error};"
+        " mend it and `mw retry NODE`, or commit a change",
+    )
+
+
+def _unsupported(case: Case, found: Difference) -> No | None:
+    driver = case.node.spec.driver
+    capabilities = case.context.capabilities.get(driver, frozenset())
+    missing = lacking(found.verb, case.wanted.target, capabilities)
+    if missing is None:
+        return None
+    effect, asking = missing
+    return No(
+        reason=BlockedReason.NOT_SUPPORTED,
+        message=f"driver {driver} cannot {effect.value}, which {asking} needs",
+    )
+
+
+def _data_loss(case: Case, found: Difference) -> No | None:
+    if not found.destroys_data or found.consented:
+        return None
+    holder = case.wanted.holder
+    return No(
+        reason=BlockedReason.DATA_LOSS_NOT_CONSENTED,
+        message=f"{found.verb.value} destroys data; {holder.kind} {holder.name} has to consent:"
+        " spec.dataLossConsent: true",
+    )
+
+
+def _not_observed(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    return unseen(case)
+
+
+def _stale(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    ttl_s = case.inventory.rules.observation_ttl
+    observation = case.observation
+    if case.context.observed_kind == "none" or observation is None:
+        return None
+    if observation.age_s(case.at) <= ttl_s:
+        return None
+    return No(
+        reason=BlockedReason.STALE_OBSERVATION,
+        message=f"last seen more than {format_duration(ttl_s)} ago (observationTtl)",
+        next_attempt_at=observation.next_attempt_at,
+    )
+
+
+def _stranger(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    return stranger(case)
+
+
+def _anonymous(case: Case, found: Difference) -> No | None:
+    if not found.destroys_data or case.context.observed_kind == "none" or case.reading is None:
+        return None
+    if compare(case.node.spec, case.reading.identity).compared:
+        return None
+    return No(
+        reason=BlockedReason.IDENTITY_UNKNOWN,
+        message=f"{found.verb.value} destroys data, and neither serial, system UUID nor boot MAC"
+        " is known both to git and from the machine",
+    )
+
+
+def _frozen(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    freeze = case.wanted.freeze
+    if freeze is None or case.wanted.priority >= freeze.pass_priority:
+        return None
+    until = f" until {format_instant(freeze.until)}" if freeze.until is not None else ""
+    return No(
+        reason=BlockedReason.FROZEN,
+        message=f"freeze {freeze.name}{until}: {freeze.reason}"
+        f" (priority {case.wanted.priority}, {freeze.pass_priority} passes)",
+        next_attempt_at=freeze.until,
+    )
+
+
+def _reported(case: Case, found: Difference) -> No | None:
+    if case.wanted.drift is DriftPolicy.REPORT:
+        why = f"drift is only reported in pool {case.wanted.pool} (drift: correct would mend it)"
+    elif found.verb is Verb.REBUILD:
+        why = "its disk carries something else; only a commit or an adoption installs it anew"
+    else:
+        return None
+    return No(reason=BlockedReason.DRIFT_REPORTED, message=why)
+
+
+_OF_GIT: Final[tuple[Question, ...]] = (
+    _waits,
+    _failed,
+    _unsupported,
+    _data_loss,
+    _not_observed,
+    _stale,
+    _stranger,
+    _anonymous,
+    _frozen,
+)
+_OF_DRIFT: Final[tuple[Question, ...]] = (
+    _stale,
+    _stranger,
+    _reported,
+    _failed,
+    _unsupported,
+    _frozen,
+)

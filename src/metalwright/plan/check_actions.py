@@ -1,0 +1,163 @@
+"""The promises that each single action keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from metalwright.model.desired import DesiredNode
+from metalwright.model.observed import Power
+from metalwright.model.operation import EffectKind, Operation, Stage, Verb
+from metalwright.model.plan import Action, Cause, Plan
+from metalwright.model.template import Method, WipePolicy
+from metalwright.model.tenancy import DriftPolicy, PowerState, TemplateEdits
+from metalwright.plan.facts import TURNING_OFF, WIPING, Facts
+
+
+def action_violations(plan: Plan, facts: Facts) -> Iterator[str]:
+    """What is wrong with the actions, each by itself."""
+    for action in plan.actions:
+        wanted = facts.desired.nodes.get(action.node)
+        if wanted is None or not facts.managed(action.node):
+            yield f"{action.node}: is changed, but git lets nobody change it"
+            continue
+        if action.node not in facts.memory.nodes:
+            yield f"{action.node}: is changed, but not adopted"
+            continue
+        for rule in (_as_git_says, _fits_verb, _needed, _not_busy, _seen, _data, _able, _may_start):
+            for violation in rule(action, wanted, facts):
+                yield f"{action.node}: {violation}"
+
+
+def _as_git_says(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  # noqa: ARG001
+    if (action.target, action.holder, action.pool) != (wanted.target, wanted.holder, wanted.pool):
+        yield "is brought to something else than git wants"
+    if action.priority != wanted.priority:
+        yield "has another priority than git gives it"
+
+
+def _fits_verb(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
+    """Verb, stages and flags say the same thing."""
+    off = wanted.target.power is PowerState.OFF
+    if off != (action.verb in (Verb.UNDEPLOY, Verb.POWER_OFF)):
+        yield f"{action.verb.value} does not lead to power {wanted.target.power.value}"
+    if action.verb in WIPING and wanted.target.template is None:
+        yield f"{action.verb.value} without a template"
+    if action.stages != _stages(action.verb, wanted):
+        yield f"the stages are not those of {action.verb.value}"
+    if action.destroys_data != facts.destroys(action.node, action.verb):
+        yield "says the wrong thing about data loss"
+    powers_off = action.verb in TURNING_OFF and facts.power(action.node) is not Power.OFF
+    if action.disruptive != (powers_off or action.destroys_data):
+        yield "says the wrong thing about disruption"
+
+
+def _stages(verb: Verb, wanted: DesiredNode) -> tuple[Stage, ...]:
+    template = wanted.target.template
+    anew = verb in WIPING and template is not None
+    has = {
+        Stage.POWER_OFF: verb in TURNING_OFF,
+        Stage.WIPE: anew and template is not None and template.wipe is not WipePolicy.NONE,
+        Stage.BOOT: verb not in (Verb.UNDEPLOY, Verb.POWER_OFF),
+        Stage.INSTALLING: anew and template is not None and template.method is Method.DISK,
+    }
+    return tuple(stage for stage in Stage if has[stage])
+
+
+def _needed(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
+    """Something differs, and the pool and the assignment want it mended now."""
+    if not facts.settled(action.node):
+        remembered = facts.memory.nodes[action.node]
+        live = remembered.applied is not None and facts.within_tenancy(action.node)
+        if live and wanted.template_edits is TemplateEdits.AT_BOUNDARY:
+            yield f"an edit reaches it while {wanted.holder} has it"
+        if facts.within_tenancy(action.node) and action.verb is Verb.DEPLOY:
+            origin = facts.origin(action.node)
+            if origin is not None and origin.target.template is not None:
+                yield "is deployed again although its tenancy goes on"
+        return
+    if not facts.drifted(action.node):
+        yield "is changed although nothing differs"
+    elif wanted.drift is not DriftPolicy.CORRECT:
+        yield f"its drift is corrected, which pool {wanted.pool} did not ask for"
+    elif action.verb in WIPING:
+        yield f"its drift is corrected by {action.verb.value}"
+    if any(reason.cause is Cause.GIT for reason in action.reasons):
+        yield "git is blamed for what the hardware did"
+
+
+def _not_busy(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
+    remembered = facts.memory.nodes[action.node]
+    if remembered.operation is not None and remembered.operation.unfinished:
+        yield "has an unfinished operation already"
+    failed = remembered.failed
+    if failed is not None and _same(failed, wanted, facts):
+        yield "what failed before is tried again, and nothing has changed"
+
+
+def _same(operation: Operation, wanted: DesiredNode, facts: Facts) -> bool:
+    same = operation.target.digest == wanted.target.digest
+    return same and facts.one_tenancy(operation.holder, wanted.holder, same=True)
+
+
+def _seen(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  # noqa: ARG001
+    """It was seen lately, and it is the machine that git means."""
+    if facts.context.observed_kind == "none":
+        return
+    seen = facts.seen(action.node)
+    if seen is None or seen.reading is None or seen.reading.power is Power.UNKNOWN:
+        yield "is changed on unknown power"
+        return
+    if (facts.desired.at - seen.at).total_seconds() > facts.desired.inventory.rules.observation_ttl:
+        yield "is changed on an observation that is too old"
+    spec, found = facts.desired.inventory.nodes[action.node].spec, seen.reading.identity
+    pairs = [(spec.serial, found.serial), (spec.system_uuid, found.system_uuid)]
+    values = [(_bare(ours), _bare(theirs)) for ours, theirs in pairs if None not in (ours, theirs)]
+    macs = {nic.mac.lower() for nic in spec.nics if nic.boot}
+    if any(ours != theirs and not _swapped(ours, theirs) for ours, theirs in values) or (
+        found.macs and not macs <= {mac.lower() for mac in found.macs}
+    ):
+        yield "is another machine than git means"
+    elif action.destroys_data and not values and not (macs and found.macs):
+        yield "loses data although nothing says which machine it is"
+
+
+def _bare(value: str | None) -> str:
+    return (value or "").strip().casefold()
+
+
+def _swapped(ours: str, theirs: str) -> bool:
+    """Whether two UUIDs are the same but for the byte order of their first three fields."""
+    if len(ours) != len(theirs) or [len(part) for part in ours.split("-")] != [8, 4, 4, 4, 12]:
+        return False
+    first, second, third, *rest = theirs.split("-")
+
+    def turned(text: str) -> str:
+        return "".join(reversed([text[at : at + 2] for at in range(0, len(text), 2)]))
+
+    return ours == "-".join([turned(first), turned(second), turned(third), *rest])
+
+
+def _data(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  # noqa: ARG001
+    if facts.destroys(action.node, action.verb) and not facts.consented(action.node):
+        yield "loses data without consent"
+
+
+def _able(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
+    driver = facts.desired.inventory.nodes[action.node].spec.driver
+    able = facts.context.capabilities.get(driver, frozenset())
+    needs: set[EffectKind] = set()
+    if Stage.POWER_OFF in action.stages:
+        needs |= {EffectKind.SOFT_POWER_OFF, EffectKind.POWER_OFF}
+    if Stage.WIPE in action.stages:
+        needs.add(EffectKind.WIPE)
+    if Stage.BOOT in action.stages:
+        needs.add(EffectKind.POWER_ON)
+        if wanted.target.template is not None:
+            needs.add(EffectKind.SET_BOOT_DEVICE)
+    if not needs <= able:
+        yield f"driver {driver} cannot do that"
+
+
+def _may_start(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  # noqa: ARG001
+    if wanted.freeze is not None and wanted.priority < wanted.freeze.pass_priority:
+        yield f"is changed in freeze {wanted.freeze.name}"

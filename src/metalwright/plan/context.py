@@ -1,0 +1,26 @@
+"""What the planner must know beside desired, observed and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from metalwright.model.frozen import FrozenDict
+from metalwright.model.operation import EffectKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanContext:
+    """Facts about this installation and this run.
+
+    `capabilities` has the effects of each driver. `observed_kind` is `none` when no hardware was
+    asked: the plan then takes every node to be as remembered, is a preview, and must not be carried
+    out. `abandoned_revision` is the last applied revision when HEAD is not its descendant.
+    `limit_nodes` narrows the plan to these nodes.
+    """
+
+    capabilities: Mapping[str, frozenset[EffectKind]] = field(default_factory=FrozenDict)
+    observed_kind: Literal["live", "file", "none"] = "live"
+    abandoned_revision: str | None = None
+    limit_nodes: frozenset[str] | None = None

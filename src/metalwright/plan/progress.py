@@ -1,0 +1,77 @@
+"""What becomes of an unfinished operation: it goes on, or gives way to what git wants now."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from metalwright.model.operation import NodeMemory, Operation, OperationState
+from metalwright.model.plan import BlockedReason, Fate, InProgress
+from metalwright.plan.blockers import first_no
+from metalwright.plan.difference import Case, difference
+from metalwright.plan.tenancy import same_tenancy
+
+_STOPS_PENDING: Final = frozenset({BlockedReason.FROZEN, BlockedReason.NOT_SUPPORTED})
+"""What a commit or the clock may say against an operation that waits."""
+
+_STOPS_UNTRIED: Final = _STOPS_PENDING | {
+    BlockedReason.DATA_LOSS_NOT_CONSENTED,
+    BlockedReason.WAITS_FOR_BOUNDARY,
+}
+"""The same, for one that has not touched the machine yet. Once tried, its consent was used."""
+
+
+def in_progress(case: Case, operation: Operation, *, history_kept: bool) -> InProgress:
+    """The entry for an unfinished operation of a node that git wants something of.
+
+    `history_kept` is false while a rewritten history is not acknowledged: then nothing is begun,
+    and what runs goes on to the end that it was begun for.
+    """
+    pending = operation.state is OperationState.PENDING
+    if not history_kept:
+        if pending:
+            return entry(operation, Fate.CANCEL, "the history of git was rewritten")
+        return entry(operation, Fate.CONTINUE, "begun before the history of git was rewritten")
+    wanted = case.wanted
+    same_target = operation.target.digest == wanted.target.digest
+    if not same_tenancy(operation.holder, wanted.holder, case.inventory, same_target=same_target):
+        return _gives_way(operation, f"git wants it for {wanted.holder} now")
+    if not same_target:
+        return _gives_way(operation, "git wants another state now")
+    if pending:
+        found = difference(case)
+        no = first_no(case, found) if found is not None else None
+        stops = _STOPS_PENDING if operation.attempt else _STOPS_UNTRIED
+        if no is not None and no.reason in stops:
+            return entry(operation, Fate.CANCEL, no.message)
+    return entry(operation, Fate.CONTINUE)
+
+
+def abandoned(remembered: NodeMemory, why: str) -> InProgress | None:
+    """The entry for an operation on a node that git wants nothing of, if there is one."""
+    operation = remembered.operation
+    if operation is None or not operation.unfinished:
+        return None
+    return _gives_way(operation, why)
+
+
+def _gives_way(operation: Operation, why: str) -> InProgress:
+    if operation.state is OperationState.PENDING:
+        return entry(operation, Fate.CANCEL, why)
+    return entry(operation, Fate.SUPERSEDE, why)
+
+
+def entry(operation: Operation, fate: Fate, why: str = "") -> InProgress:
+    """The plan's line for an operation."""
+    return InProgress(
+        node=operation.node,
+        operation_id=operation.id,
+        verb=operation.verb,
+        fate=fate,
+        attempt=operation.attempt,
+        stage=operation.stage,
+        since=operation.created_at,
+        commit=operation.commit,
+        not_before=operation.not_before,
+        last_error=operation.last_error,
+        why=why,
+    )

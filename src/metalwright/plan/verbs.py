@@ -1,0 +1,86 @@
+"""What each verb does to a machine: its stages, the effects they need, the data they destroy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from metalwright.model.desired import Target
+from metalwright.model.frozen import FrozenDict
+from metalwright.model.inventory import ResolvedTemplate
+from metalwright.model.operation import EffectKind, Stage, Verb
+from metalwright.model.template import Method, WipePolicy
+from metalwright.model.tenancy import PowerState
+
+MAKES_ANEW: Final = frozenset({Verb.DEPLOY, Verb.REBUILD})
+"""The verbs that wipe and install as the template says."""
+
+POWERS_OFF: Final = frozenset(
+    {Verb.DEPLOY, Verb.REBUILD, Verb.REBOOT, Verb.UNDEPLOY, Verb.POWER_OFF}
+)
+"""The verbs that begin with the power off."""
+
+_NEEDS: Final[Mapping[Stage, tuple[EffectKind, ...]]] = FrozenDict(
+    {
+        Stage.POWER_OFF: (EffectKind.SOFT_POWER_OFF, EffectKind.POWER_OFF),
+        Stage.WIPE: (EffectKind.WIPE,),
+        Stage.BOOT: (EffectKind.POWER_ON,),
+        Stage.INSTALLING: (),
+    }
+)
+
+
+def stages_of(verb: Verb, target: Target) -> tuple[Stage, ...]:
+    """The stages of an operation with this verb and target, in their order."""
+    template = target.template
+    if verb in (Verb.UNDEPLOY, Verb.POWER_OFF):
+        return (Stage.POWER_OFF,)
+    if verb is Verb.POWER_ON:
+        return (Stage.BOOT,)
+    stages = [Stage.POWER_OFF]
+    if verb in MAKES_ANEW and template is not None:
+        if template.wipe is not WipePolicy.NONE:
+            stages.append(Stage.WIPE)
+        stages.append(Stage.BOOT)
+        if template.method is Method.DISK:
+            stages.append(Stage.INSTALLING)
+        return tuple(stages)
+    return (*stages, Stage.BOOT)
+
+
+def destroys_data(verb: Verb, template: ResolvedTemplate | None) -> bool:
+    """Whether the verb erases or overwrites disks: a wipe, or an image installed on them."""
+    if verb not in MAKES_ANEW or template is None:
+        return False
+    installs = template.method is Method.DISK and template.image is not None
+    return installs or template.wipe is not WipePolicy.NONE
+
+
+def lacking(
+    verb: Verb, target: Target, capabilities: frozenset[EffectKind]
+) -> tuple[EffectKind, str] | None:
+    """The first effect that the driver lacks, and the field that asks for it."""
+    template = target.template
+    for stage in stages_of(verb, target):
+        needs = _NEEDS[stage]
+        if stage is Stage.BOOT and template is not None:
+            needs = (EffectKind.SET_BOOT_DEVICE, *needs)
+        for effect in needs:
+            if effect not in capabilities:
+                return effect, _asking(effect, template)
+    return None
+
+
+def _asking(effect: EffectKind, template: ResolvedTemplate | None) -> str:
+    if template is None:
+        return "spec.resting.power of the pool"
+    if effect is EffectKind.WIPE:
+        return f"spec.wipe: {template.wipe.value} of template {template.name}"
+    return f"spec.method: {template.method.value} of template {template.name}"
+
+
+def into(target: Target) -> Verb:
+    """The verb that brings a machine in whatever state to this target."""
+    if target.power is PowerState.OFF:
+        return Verb.UNDEPLOY
+    return Verb.DEPLOY if target.template is not None else Verb.POWER_ON
