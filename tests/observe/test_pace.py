@@ -129,7 +129,7 @@ def test_a_mistake_in_a_driver_is_told_by_type_and_place_and_nothing_else() -> N
         {"jitter": 1.0},
         {"jitter": -0.1},
         {"backoff_min_s": 400},
-        {"busy_backoff_max_s": 1},
+        {"tick_gap_s": 0},
     ],
 )
 def test_limits_that_cannot_hold_are_refused(wrong: dict[str, float]) -> None:

@@ -81,7 +81,7 @@ def test_every_node_is_asked_at_once_and_then_in_its_own_turn(fleet: Fleet, cloc
     assert len(fleet.asked) == 100
     assert set(bench.sweeper.snapshot().nodes) == {each.metadata.name for each in nodes(100)}
     ticks = bench.live(nodes(100), 15)
-    assert len(ticks) > 20, "the second round is spread over the interval"
+    assert len(ticks) > 10, "the second round is spread over the interval"
     assert all(2 <= count <= 3 for count in fleet.count().values())
 
 

@@ -44,7 +44,7 @@ class SweepSettings:
     backoff_max_s: float = 300.0
     busy_backoff_max_s: float = 15.0
     credentials_retry_s: float = 300.0
-    tick_gap_s: float = 0.5
+    tick_gap_s: float = 1.0
     in_flight_max: int = 32
     jitter: float = 0.1
 
@@ -55,8 +55,8 @@ class SweepSettings:
                 raise SettingsError(f"{each.name} should be more than 0, not {value}")
         if not 0 <= self.jitter < 1:
             raise SettingsError(f"jitter should be from 0 to below 1, not {self.jitter}")
-        if self.backoff_min_s > min(self.backoff_max_s, self.busy_backoff_max_s):
-            raise SettingsError("backoff_min_s should be no more than either backoff maximum")
+        if self.backoff_min_s > self.backoff_max_s:
+            raise SettingsError("backoff_min_s should be no more than backoff_max_s")
 
     @property
     def failing_in_flight_max(self) -> int:

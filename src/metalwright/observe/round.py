@@ -65,6 +65,10 @@ class Round:
         """How many nodes are being asked, or wait for their turn."""
         return len(self._asking) + len(self._queued)
 
+    def configure(self, settings: SweepSettings) -> None:
+        """Take over other limits, for what comes due from now on."""
+        self._settings = settings
+
     def preload(self, observed: Observed) -> None:
         """Begin with observations of an earlier process, where there is none of this one."""
         for name, observation in observed.nodes.items():

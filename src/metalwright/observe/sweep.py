@@ -129,6 +129,15 @@ class Sweeper:
         with self._changed:
             return None if self._closed else self._round.next_due_at(self._clock())
 
+    def configure(self, settings: SweepSettings) -> None:
+        """Take over other limits; they hold from the next question on.
+
+        More `in_flight_max` than the executor has workers asks no more nodes at once.
+        """
+        with self._changed:
+            self._settings = settings
+            self._round.configure(settings)
+
     def forget(self, node: str) -> None:
         """Drop what is known of a node. It is asked anew; an answer under way does not count."""
         with self._changed:
