@@ -7,8 +7,8 @@ daemon is run. A failing test lists what is wrong, one line each.
 
 import ast
 import dataclasses
-import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,11 +21,13 @@ import jsonschema
 import pytest
 import yaml
 
+from metalwright.inventory import check_directory
 from metalwright.inventory.codes import Code
 from metalwright.model.documents import KINDS
 from metalwright.model.operation import Stage, Verb
 from metalwright.model.plan import BlockedReason
 from metalwright.model.schema import schemas
+from metalwright.plan import plan_schema
 from metalwright.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -282,16 +284,9 @@ def test_no_test_is_switched_off_and_no_internals_are_patched() -> None:
     )
 
 
-def generated_schemas() -> dict[str, str]:
-    found = schemas()
-    if (SOURCE / "plan" / "__init__.py").exists():
-        found["plan.json"] = importlib.import_module("metalwright.plan").plan_schema()
-    return found
-
-
 def test_the_schemas_are_fresh() -> None:
     on_disk = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("schemas/*.json")}
-    generated = generated_schemas()
+    generated = schemas() | {"plan.json": plan_schema()}
     stale = sorted(set(generated) ^ set(on_disk))
     stale += sorted(name for name, text in on_disk.items() if generated.get(name, text) != text)
     assert not stale, f"run `make schema`: {', '.join(stale)}"
@@ -326,6 +321,10 @@ def test_the_example_shows_every_kind_and_fits_the_schema_that_editors_use() -> 
     ]
     tell(problems)
     assert {document["kind"] for _, document in example_documents()} == set(KINDS)
+
+
+def test_the_example_has_no_finding_not_even_a_warning() -> None:
+    tell([str(finding) for finding in check_directory(EXAMPLE)])
 
 
 # --- documents ---------------------------------------------------------------------------------
@@ -404,6 +403,24 @@ def test_every_field_is_in_the_manual(kind: str) -> None:
     fields = {path for path in field_paths(KINDS[kind]) if path.startswith("spec.")}
     assert fields - told == set(), f"docs/inventory.md, section {kind}, says nothing of these"
     assert {name for name in told if name.startswith("spec.")} - fields == set(), "no such field"
+
+
+def test_every_command_is_explained() -> None:
+    listed = re.findall(r"^ {2}(\w+) ", _help(), re.MULTILINE)
+    assert "plan" in listed
+    told = " ".join(first_cells(text_of("operating.md")))
+    assert [name for name in listed if f"mw {name}" not in told] == []
+
+
+def _help() -> str:
+    shown = subprocess.run(
+        [sys.executable, "-m", "metalwright", "--help"],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+    ).stdout
+    return shown.partition("Commands:")[2]
 
 
 def test_links_between_documents_lead_somewhere() -> None:
