@@ -5,6 +5,7 @@ The BMC here is a bound UDP socket that says nothing, which is all that these te
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from metalwright.drivers import ipmi_worker, workers
+from metalwright.drivers import ipmi_probe, ipmi_worker, workers
 from metalwright.drivers.admission import Lane
 from metalwright.drivers.credentials import Credentials, Secrets
 from metalwright.drivers.ipmi import IpmiDriver
@@ -39,6 +40,26 @@ def silent_port() -> Iterator[int]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bmc:
         bmc.bind(("127.0.0.1", 0))
         yield bmc.getsockname()[1]
+
+
+@pytest.fixture
+def echoing_port() -> Iterator[int]:
+    """A BMC that sends back what it gets: something is there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bmc:
+        bmc.bind(("127.0.0.1", 0))
+        bmc.settimeout(0.05)
+        stop = threading.Event()
+
+        def echo() -> None:
+            while not stop.is_set():
+                with contextlib.suppress(OSError):
+                    bmc.sendto(*bmc.recvfrom(1_024))
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        yield bmc.getsockname()[1]
+        stop.set()
+        thread.join()
 
 
 @pytest.fixture
@@ -304,14 +325,14 @@ def driver() -> Iterator[IpmiDriver]:
 
 
 def test_a_missing_pyghmi_is_told_with_what_to_install(
-    driver: IpmiDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    driver: IpmiDriver, echoing_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pyghmi").mkdir()
     (tmp_path / "pyghmi" / "__init__.py").write_text("raise ImportError('no pyghmi')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for _ in range(2):
         with pytest.raises(PermanentError, match=r"pip install 'metalwright\[ipmi\]'"):
-            driver.observe(node(), 20.0)
+            driver.observe(node(echoing_port), 20.0)
 
 
 def test_a_node_without_bmc_reference_or_secret_is_permanent(driver: IpmiDriver) -> None:
@@ -330,8 +351,44 @@ def test_an_address_that_does_not_resolve_is_temporary(driver: IpmiDriver) -> No
         driver.observe(node(address="no-such-bmc.invalid"), 10.0)
 
 
-def test_silence_is_told_as_a_time_out(driver: IpmiDriver, silent_port: int) -> None:
-    for timeout_s in (2.0, 20.0):
-        with pytest.raises(TemporaryError) as caught:
+def test_silence_is_told_as_a_time_out_and_costs_no_process(
+    driver: IpmiDriver, silent_port: int
+) -> None:
+    before = children()
+    for timeout_s, within_s in ((1.0, 1.0), (20.0, 2.5)):
+        began = time.monotonic()
+        with pytest.raises(TemporaryError, match="did not answer") as caught:
             driver.observe(node(silent_port), timeout_s)
+        assert time.monotonic() - began < within_s
         assert isinstance(caught.value.__cause__, TimeoutError)
+    assert children() == before
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_closed_port_is_as_silent(driver: IpmiDriver, address: str) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as unused:
+        unused.bind(("::", 0))
+        port = unused.getsockname()[1]
+    with pytest.raises(TemporaryError, match="did not answer"):
+        driver.observe(node(port, address), 2.0)
+
+
+def test_a_probe_hears_late_and_repeated_answers() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bmc:
+        bmc.bind(("127.0.0.1", 0))
+        port = bmc.getsockname()[1]
+        heard: list[bytes] = []
+
+        def answer_the_third() -> None:
+            bmc.settimeout(10)
+            for _ in range(3):
+                packet, sender = bmc.recvfrom(1_024)
+                heard.append(packet)
+            bmc.sendto(b"x", sender)
+
+        thread = threading.Thread(target=answer_the_third)
+        thread.start()
+        assert ipmi_probe.answers("127.0.0.1", port, 5.0)
+        thread.join()
+    assert heard == [ipmi_probe.GET_CHANNEL_AUTHENTICATION_CAPABILITIES] * 3
+    assert ipmi_probe.answers("a-name.invalid", port, 0.1), "names are for the worker"

@@ -8,11 +8,13 @@ effect to come about: that is for the next observation to see.
 
 from __future__ import annotations
 
+import time
 import uuid
 
 from metalwright.drivers.admission import Lane
 from metalwright.drivers.credentials import Credentials, Secrets
 from metalwright.drivers.ipmi_errors import SILENCE, meaning_of
+from metalwright.drivers.ipmi_probe import PROBE_TIMEOUT_S, answers
 from metalwright.drivers.workers import (
     Answer,
     BusyError,
@@ -101,9 +103,13 @@ class IpmiDriver:
         bmc, credentials = _bmc_of(node), self._credentials(node)
         request |= {"host": bmc.address, "port": bmc.port}
         name = f"BMC {bmc.address}:{bmc.port}"
+        began = time.monotonic()
+        if not answers(bmc.address, bmc.port, min(PROBE_TIMEOUT_S, timeout_s / 2)):
+            text = f"{name}: it did not answer"
+            raise TemporaryError(text) from TimeoutError("no datagram came back")
         call = Call(bmc=name, lane=lane, request=request, credentials=credentials)
         try:
-            answer = self._pool.call(call, timeout_s)
+            answer = self._pool.call(call, timeout_s - (time.monotonic() - began))
         except BusyError as error:
             raise TemporaryError(f"{name}: not asked: {error}") from error
         except DeadlineError as error:
