@@ -61,21 +61,12 @@ class ExecuteSettings(_Section):
     drain_timeout_s: Seconds = 30.0
 
 
-class FakeFault(_Section):
-    """One fault of the simulated fleet."""
-
-    node: str
-    fault: str
-    start: str | None = None
-    until: str | None = None
-
-
 class FakeSettings(_Section):
     """The simulated fleet: its seed, how many times faster than life it runs, its faults."""
 
     seed: int = 0
     speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
-    faults: tuple[FakeFault, ...] = ()
+    faults: tuple[dict[str, Any], ...] = ()
 
 
 class IpmiSettings(_Section):

@@ -8,7 +8,7 @@ from datetime import datetime
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.fields import format_duration, format_instant
 from metalwright.model.inventory import Inventory
-from metalwright.model.observed import Observation, Observed
+from metalwright.model.observed import BootProgress, Observation, Observed
 from metalwright.model.operation import Memory, NodeMemory
 from metalwright.model.plan import Plan, Reason
 
@@ -75,7 +75,8 @@ def _seen(observation: Observation | None, now: datetime) -> str:
         return f"unknown: {why} (asked {age} ago, {observation.failures} in a row{following})"
     reading = observation.reading
     device = f", boot device {reading.boot_device.value}" if reading.boot_device else ""
-    progress = f", {reading.boot_progress.value}" if reading.boot_progress else ""
+    known = reading.boot_progress not in (None, BootProgress.NONE)
+    progress = f", {reading.boot_progress}" if known else ""
     return f"power {reading.power.value}{device}{progress} (asked {age} ago)"
 
 

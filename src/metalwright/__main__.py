@@ -1,0 +1,5 @@
+"""`python -m metalwright`: the command line."""
+
+from metalwright.cli import main
+
+main()

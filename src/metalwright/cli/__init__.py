@@ -1,0 +1,54 @@
+"""The command line: `metalwright`, or `mw` for short.
+
+Command names and exit codes are a contract with scripts. 0 is success; `plan` and `apply` tell more
+(see `metalwright.plan.exit_code`); 1 is an error, told in one line; 64 is a wrong call, so that it
+is never taken for a plan with changes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from metalwright.cli import adopt, apply, daemon, demo, inspect, plan, validate
+from metalwright.cli.common import ERROR, USAGE, report
+from metalwright.errors import InventoryError, MetalwrightError
+
+app = typer.Typer(
+    name="metalwright",
+    help="Keep a fleet of physical machines equal to a git repository.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for room in (validate, plan, apply, daemon, inspect, adopt, demo):
+    room.register(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except InventoryError as error:
+        for finding in error.findings:
+            report(str(finding))
+        report(f"error: {error}")
+        code = ERROR
+    except MetalwrightError as error:
+        report(f"error: {error}")
+        code = ERROR
+    except typer.Exit as error:
+        code = error.exit_code
+    except typer.TyperException as error:
+        report(f"error: {error.format_message()}")
+        code = USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        report("stopped")
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe went away: nothing is left to say
+        code = 141
+    sys.exit(code if isinstance(code, int) else 0)

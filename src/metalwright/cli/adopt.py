@@ -1,0 +1,88 @@
+"""`mw adopt` and `mw retry`: the two things that an operator says beside git.
+
+Neither is an instruction about a machine's state, that is git's alone. `adopt` says "this machine
+is yours to keep as git says"; `retry` says "what made the last operation fail is mended".
+"""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import typer
+
+from metalwright.cli.common import ERROR, ConfigOption, RepoOption, say, select, settings_from
+from metalwright.cli.look import in_force
+from metalwright.daemon.fleet import open_fleet
+from metalwright.daemon.reconcile import applied_as
+from metalwright.errors import MetalwrightError
+from metalwright.model.noderange import fold
+
+NodesArgument = Annotated[
+    list[str], typer.Argument(metavar="NODE...", help="Names, ranges (r640-[01-16]) or selectors.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("adopt")(adopt)
+    app.command("retry")(retry)
+
+
+def adopt(
+    nodes: NodesArgument,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="What runs there is not what git wants: bring it to that, as git allows.",
+        ),
+    ] = False,
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Take nodes over as they are: from now on a change in git changes them.
+
+    A node is taken to be what git wants of it at this moment, so adopting by itself changes
+    nothing. With --rebuild it is brought to what git wants instead.
+
+    Example: mw adopt r640-01 'rack=a02'
+             mw adopt --rebuild 'pool=ci'
+    """
+    settings = settings_from(config, repository=repo)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
+        desired = in_force(fleet)
+        inventory, wanted, now = desired.inventory, desired.nodes, desired.at
+        names = select(inventory, nodes)
+        unwanted = names - wanted.keys()
+        names -= unwanted
+        known = fleet.store.memory().nodes
+        fresh = sorted(name for name in names if name not in known or rebuild)
+        busy = [name for name in fresh if name in known and known[name].operation is not None]
+        if busy:
+            raise MetalwrightError(f"an operation on {fold(busy)} is under way")
+        revision = inventory.revision.id
+        records = {
+            name: None if rebuild else applied_as(wanted[name], revision, now) for name in fresh
+        }
+        fleet.store.adopt(records, getpass.getuser(), now)
+    say(f"adopted {len(fresh)}: {fold(fresh)}" if fresh else "nothing adopted")
+    already = names.difference(fresh)
+    if already:
+        say(f"adopted already, left as they are recorded: {fold(already)}")
+    if unwanted:
+        say(f"git wants nothing of these (not managed, or in no pool): {fold(unwanted)}")
+    if not names:
+        raise typer.Exit(ERROR)
+
+
+def retry(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption = None) -> None:
+    """Try failed operations again, once what made them fail is mended.
+
+    Example: mw retry r640-07
+    """
+    settings = settings_from(config, repository=repo)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
+        names = select(in_force(fleet).inventory, nodes)
+        failed = fleet.store.retry_failed(sorted(names), getpass.getuser(), fleet.clock())
+    say(f"tried again: {fold(failed)}" if failed else "no operation of these nodes has failed")

@@ -1,0 +1,252 @@
+"""`mw status`, `show`, `explain` and `history`: how things stand, how one node stands, and why."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+from rich.table import Table
+
+from metalwright.cli.common import (
+    ConfigOption,
+    Format,
+    FormatOption,
+    NodeArgument,
+    RepoOption,
+    console,
+    print_json,
+    say,
+    settings_from,
+)
+from metalwright.cli.look import Look, StatusFile, look
+from metalwright.daemon.fleet import Fleet, open_fleet
+from metalwright.daemon.reconcile import FACT_CYCLE
+from metalwright.errors import MetalwrightError
+from metalwright.history import CommitEffect, Explanation, explain, timeline
+from metalwright.model.documents import Node
+from metalwright.model.fields import format_duration, format_instant
+from metalwright.model.noderange import fold
+from metalwright.model.operation import JournalEntry, Operation
+
+OPERATIONS_READ_MAX = 10_000
+JOURNAL_READ_MAX = 200
+COMMITS_SHOWN = 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("status")(status)
+    app.command("show")(show)
+    app.command("explain")(explain_node)
+    app.command("history")(history)
+
+
+def status(
+    repo: RepoOption = None, output: FormatOption = Format.TEXT, config: ConfigOption = None
+) -> None:
+    """How the fleet stands: one line per node, and the daemon's last sentence.
+
+    The JSON can be given to `mw plan --observed FILE`.
+
+    Example: mw status
+             mw status --format json > observed.json
+    """
+    with open_fleet(
+        settings_from(config, repository=repo), drive=False, wake=lambda: None
+    ) as fleet:
+        seen = look(fleet)
+        said = fleet.store.fact(FACT_CYCLE)
+    daemon = json.loads(said[0]) if said is not None else None
+    if output is Format.JSON:
+        observed = TypeAdapter(StatusFile).dump_python(
+            StatusFile(observed=seen.observed), mode="json"
+        )
+        rows = [_row(name, seen) for name in sorted(seen.desired.inventory.nodes)]
+        print_json(observed | {"daemon": daemon, "nodes": rows})
+        return
+    _print_status(seen, daemon)
+
+
+def _print_status(seen: Look, daemon: dict[str, Any] | None) -> None:
+    revision, totals = seen.plan.revision, seen.plan.totals
+    say(f"revision {revision.id[:12]} {revision.subject} ({revision.author})")
+    if daemon is not None:
+        say(f"daemon    {daemon['sentence']} ({daemon['at'][:19]}Z)")
+        for finding in daemon["findings"] if daemon["trouble"] else ():
+            say(f"          {finding}")
+    say(
+        f"fleet     {totals.as_desired} as desired, {totals.changes} to change, "
+        f"{totals.in_progress} in progress, {totals.blocked} blocked, {totals.unmanaged} unmanaged"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("node", "pool", "holder", "wanted", "power", "asked", "state"):
+        table.add_column(heading, no_wrap=heading != "state", overflow="fold")
+    for name in sorted(seen.desired.inventory.nodes):
+        row = _row(name, seen)
+        table.add_row(*(str(row[key]) for key in _ROW))
+    console.print(table, soft_wrap=not console.is_terminal)
+
+
+_ROW = ("node", "pool", "holder", "wanted", "power", "asked", "state")
+
+
+def _row(name: str, seen: Look) -> dict[str, str]:
+    wanted = seen.desired.nodes.get(name)
+    target = wanted.target if wanted is not None else None
+    template = target.template if target is not None else None
+    observation = seen.observed.nodes.get(name)
+    age = f"{format_duration(int(observation.age_s(seen.plan.at)))} ago" if observation else "never"
+    return {
+        "node": name,
+        "pool": seen.desired.inventory.pool_of.get(name, "-"),
+        "holder": str(wanted.holder) if wanted is not None else "-",
+        "wanted": template.name if template else (target.power.value if target else "-"),
+        "power": observation.power.value if observation is not None else "unknown",
+        "asked": age,
+        "state": _state(name, seen),
+    }
+
+
+def _state(name: str, seen: Look) -> str:
+    for action in seen.plan.actions:
+        if action.node == name:
+            return f"to change: {action.verb.value}"
+    for progress in seen.plan.in_progress:
+        if progress.node == name:
+            stage = progress.stage.value if progress.stage is not None else "queued"
+            return f"{progress.verb.value}: {stage}, attempt {progress.attempt}"
+    for blocked in seen.plan.blocked:
+        if blocked.node == name:
+            return f"{blocked.reason.value}: {blocked.message}"
+    return "as desired" if name in seen.desired.nodes else "only observed"
+
+
+def show(
+    node: NodeArgument,
+    repo: RepoOption = None,
+    output: FormatOption = Format.TEXT,
+    config: ConfigOption = None,
+) -> None:
+    """Everything known of one node: its document, what is wanted, seen, done, and its journal.
+
+    Example: mw show r640-01
+    """
+    with open_fleet(
+        settings_from(config, repository=repo), drive=False, wake=lambda: None
+    ) as fleet:
+        seen = look(fleet)
+        account = _explained(node, seen)
+        operations = fleet.store.operations(node, COMMITS_SHOWN)
+        journal = fleet.store.journal(node, JOURNAL_READ_MAX)
+    document = seen.desired.inventory.nodes.get(node)
+    declared = (
+        TypeAdapter(Node).dump_python(document, mode="json", by_alias=True, exclude_defaults=True)
+        if document is not None
+        else None
+    )
+    if output is Format.JSON:
+        print_json(
+            {
+                "node": declared,
+                "explanation": TypeAdapter(Explanation).dump_python(account, mode="json"),
+                "operations": _dump(operations),
+                "journal": TypeAdapter(tuple[JournalEntry, ...]).dump_python(journal, mode="json"),
+            }
+        )
+        return
+    _print_account(account)
+    if declared is not None:
+        say("declared  " + json.dumps(declared["spec"], sort_keys=True))
+    for entry in journal:
+        say(_journal_line(entry))
+
+
+def explain_node(
+    node: NodeArgument,
+    repo: RepoOption = None,
+    output: FormatOption = Format.TEXT,
+    config: ConfigOption = None,
+) -> None:
+    """Why a node is as it is, and why nothing happens.
+
+    Example: mw explain r640-07
+    """
+    with open_fleet(
+        settings_from(config, repository=repo), drive=False, wake=lambda: None
+    ) as fleet:
+        account = _explained(node, look(fleet))
+    if output is Format.JSON:
+        print_json(TypeAdapter(Explanation).dump_python(account, mode="json"))
+    else:
+        _print_account(account)
+
+
+def history(
+    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Only this node.")] = None,
+    count: Annotated[
+        int, typer.Option("--count", min=1, max=10_000, help="How many commits.")
+    ] = COMMITS_SHOWN,
+    output: FormatOption = Format.TEXT,
+    config: ConfigOption = None,
+) -> None:
+    """What each commit did to which machines, the latest first.
+
+    Example: mw history
+             mw history r640-07 --count 5
+    """
+    with open_fleet(settings_from(config), drive=False, wake=lambda: None) as fleet:
+        operations = _operations(fleet, node)
+    effects = timeline(operations)[:count]
+    if output is Format.JSON:
+        print_json(TypeAdapter(tuple[CommitEffect, ...]).dump_json(effects, indent=2).decode())
+        return
+    if not effects:
+        say("nothing was done yet" if node is None else f"nothing was done to {node} yet")
+    for effect in effects:
+        commit = effect.commit
+        ended = _instant(effect.ended_at) if effect.ended_at is not None else "still under way"
+        say(f"commit {commit.id[:12]} {commit.subject}")
+        say(f"  by {commit.author}, acted {_instant(effect.began_at)} to {ended}")
+        for group in effect.groups:
+            error = f": {group.last_error}" if group.last_error else ""
+            nodes = f"{len(group.nodes)} x {fold(group.nodes)}"
+            say(f"  {group.verb.value} {group.state.value}: {nodes} ({group.source}){error}")
+
+
+def _operations(fleet: Fleet, node: str | None) -> tuple[Operation, ...]:
+    return fleet.store.operations(node, OPERATIONS_READ_MAX)
+
+
+def _explained(node: str, seen: Look) -> Explanation:
+    try:
+        return explain(node, seen.desired, seen.observed, seen.memory, seen.plan)
+    except KeyError as error:
+        raise MetalwrightError(f"neither git nor the store knows a node {node!r}") from error
+
+
+def _print_account(account: Explanation) -> None:
+    say(account.node)
+    say(f"wanted    {account.wanted}")
+    say(f"observed  {account.observed}")
+    say(f"done      {account.done}")
+    say(f"verdict   {account.verdict}")
+    for reason in account.reasons:
+        say(f"          {reason}")
+
+
+def _journal_line(entry: JournalEntry) -> str:
+    effect = f" {entry.effect.kind.value} {entry.effect.argument}".rstrip() if entry.effect else ""
+    stage = f" [{entry.stage.value}]" if entry.stage is not None else ""
+    detail = f": {entry.detail}" if entry.detail else ""
+    return f"{_instant(entry.at)}  {entry.event}{stage}{effect}{detail}"
+
+
+def _dump(operations: tuple[Operation, ...]) -> Any:
+    return TypeAdapter(tuple[Operation, ...]).dump_python(operations, mode="json")
+
+
+def _instant(value: datetime) -> str:
+    return format_instant(value.replace(microsecond=0))

@@ -1,0 +1,244 @@
+"""One cycle: read git, resolve, look, plan, check, carry out. It takes no input and keeps no secret
+state.
+
+The only things kept from cycle to cycle are caches (the inventory of a commit, its desired state
+until the next change) and the last good revision, which stays in force while a newer one has
+errors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from metalwright.daemon.fleet import Fleet, observed_nodes
+from metalwright.errors import InventoryError, MetalwrightError, PlanError, RepositoryError
+from metalwright.execute import CycleReport
+from metalwright.model.desired import Desired, DesiredNode
+from metalwright.model.finding import Finding
+from metalwright.model.inventory import Commit, Inventory
+from metalwright.model.observed import Observed
+from metalwright.model.operation import Applied, Memory
+from metalwright.model.plan import Plan
+from metalwright.plan import PlanContext, attribute, check, make, unchanged_records
+from metalwright.schedule import desired as resolve
+
+FACT_CYCLE = "cycle"
+FACT_IN_FORCE = "in-force"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleResult:
+    """What one cycle saw and did. `plan` is `None` when no revision is in force."""
+
+    at: datetime
+    sentence: str
+    plan: Plan | None = None
+    desired: Desired | None = None
+    observed: Observed | None = None
+    report: CycleReport | None = None
+    trouble: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be started and nothing is under way."""
+        return self.plan is not None and not self.plan.actions and not self.plan.in_progress
+
+
+class Reconciler:
+    """Runs cycles on an opened fleet. One thread at a time."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.inventory: Inventory | None = None
+        self.trouble = ""
+        self.findings: tuple[Finding, ...] = ()
+        self._head: str | None = None
+        self._desired: Desired | None = None
+        self._blames: dict[tuple[str, tuple[str, ...], str | None], Commit | None] = {}
+
+    def follow_head(self) -> None:
+        """Load HEAD when it moved. One with errors leaves the last good revision in force."""
+        try:
+            head = self.fleet.repository.head()
+        except RepositoryError as error:
+            self.trouble = str(error)
+            return
+        if head == self._head:
+            return
+        try:
+            loaded = self.fleet.loader.load(head)
+        except InventoryError as error:
+            self.trouble, self.findings = str(error), error.findings
+            self._head = head
+        except RepositoryError as error:
+            self.trouble = str(error)
+        else:
+            self.inventory, self._desired = loaded, None
+            self.trouble, self.findings = "", self.fleet.loader.last_warnings
+            self._head = head
+            return
+        self._fall_back()
+
+    def _fall_back(self) -> None:
+        """At start-up with a broken HEAD: the revision that was in force when we last ran."""
+        if self.inventory is not None:
+            return
+        kept = self.fleet.store.fact(FACT_IN_FORCE)
+        if kept is None:
+            return
+        try:
+            self.inventory = self.fleet.loader.load(json.loads(kept[0])["revision"])
+        except MetalwrightError as error:
+            self.trouble += f"; the last good revision cannot be read either: {error}"
+
+    def resolve(self, now: datetime) -> Desired:
+        """The desired state now; kept until the revision or the calendar wants something else."""
+        assert self.inventory is not None
+        kept = self._desired
+        # A clock that was set back is before what is kept: resolve anew rather than trust it.
+        until = kept.next_change_at if kept is not None else None
+        if kept is None or now < kept.at or (until is not None and now >= until):
+            kept = resolve(self.inventory, now)
+        self._desired = kept
+        return replace(kept, at=now)
+
+    @property
+    def desired_until(self) -> datetime | None:
+        """When the same revision will want something else, if ever."""
+        return self._desired.next_change_at if self._desired is not None else None
+
+    def context(
+        self, memory: Memory, inventory: Inventory, *, preview: bool = False
+    ) -> PlanContext:
+        """What the planner must know beside the values: drivers, and whether history was rewritten.
+
+        A `preview` of a branch may well lack the newest commits; that is not a rewritten history.
+        """
+        last, head = memory.applied_revision, inventory.revision.id
+        rewritten = (
+            not preview
+            and last is not None
+            and last != head
+            and not self.fleet.repository.is_ancestor(last, head)
+        )
+        return PlanContext(
+            capabilities={name: driver.capabilities for name, driver in self.fleet.drivers.items()},
+            abandoned_revision=last if rewritten else None,
+        )
+
+    def blame(self, revision: str, paths: tuple[str, ...], since: str | None) -> Commit | None:
+        """The last commit that touched one of `paths`; asked of git once."""
+        key = (revision, paths, since)
+        if key not in self._blames:
+            if len(self._blames) >= BLAMES_MAX:
+                self._blames.clear()
+            self._blames[key] = self.fleet.repository.latest_commit(revision, paths, since)
+        return self._blames[key]
+
+    def plan(
+        self, desired: Desired, observed: Observed, memory: Memory, context: PlanContext
+    ) -> Plan:
+        """A checked plan with its commits.
+
+        Raises:
+            PlanError: the plan breaks an invariant.
+        """
+        plan = make(desired, observed, memory, context)
+        violations = check(plan, desired, observed, memory, context)
+        if violations:
+            raise PlanError(violations)
+        revision = desired.inventory.revision.id
+        return attribute(plan, lambda paths, since: self.blame(revision, paths, since))
+
+    def cycle(self) -> CycleResult:
+        """Run one cycle.
+
+        Raises:
+            PlanError: a plan broke an invariant; nothing of it was carried out.
+            StoreError: the store cannot be read or written; nothing was started.
+        """
+        fleet, now = self.fleet, self.fleet.clock()
+        assert fleet.engine is not None
+        self.follow_head()
+        if self.inventory is None:
+            sentence = f"no revision in force: {self.trouble}"
+            return CycleResult(at=now, sentence=sentence, trouble=self.trouble)
+        desired = self.resolve(now)
+        memory, observed = fleet.store.memory(), fleet.sweeper.snapshot()
+        context = self.context(memory, self.inventory)
+        plan = self.plan(desired, observed, memory, context)
+        if context.abandoned_revision is None:
+            renamed = unchanged_records(desired, memory, observed, self.inventory)
+            fleet.store.record_unchanged(renamed, now)
+        report = fleet.engine.carry_out(plan, self.inventory, observed, now)
+        fleet.sweeper.tick(observed_nodes(self.inventory), fleet.engine.busy())
+        return CycleResult(
+            at=now,
+            sentence=sentence_of(plan, report, self.trouble),
+            plan=plan,
+            desired=desired,
+            observed=observed,
+            report=report,
+            trouble=self.trouble,
+        )
+
+
+def applied_as(wanted: DesiredNode, revision: str, now: datetime) -> Applied:
+    """The record of a node that is taken to be what git wants of it."""
+    return Applied(
+        target=wanted.target,
+        holder=wanted.holder,
+        revision=revision,
+        source=wanted.source,
+        at=now,
+    )
+
+
+BLAMES_MAX = 10_000
+"""Answers of git kept, so that a daemon that runs for years does not grow."""
+
+
+def sentence_of(plan: Plan, report: CycleReport, trouble: str) -> str:
+    """The one sentence of a cycle.
+
+    Such as: `revision 3f2c1a9: 2 started, 3 in flight, 5 blocked (4 FROZEN, 1 NOT_OBSERVED), 41 as
+    desired`.
+    """
+    totals = plan.totals
+    parts = [f"{report.admitted} started"] if report.admitted else []
+    waiting = totals.in_progress + totals.changes
+    if waiting:
+        parts.append(f"{waiting} in progress")
+    if totals.blocked:
+        reasons = _counts(totals.by_blocked)
+        parts.append(f"{totals.blocked} blocked ({reasons})")
+    parts.append(f"{totals.as_desired} as desired")
+    ending = f"; the newest commit is not in force: {trouble.splitlines()[0]}" if trouble else ""
+    return f"revision {plan.revision.id[:7]}: {', '.join(parts)}{ending}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ordered = Counter(dict(counts)).most_common()
+    return ", ".join(f"{count} {reason}" for reason, count in ordered)
+
+
+def summary(result: CycleResult, findings: Sequence[Finding]) -> str:
+    """The JSON that `mw status` reads: the last cycle of the daemon."""
+    plan = result.plan
+    return json.dumps(
+        {
+            "at": result.at.isoformat(),
+            "sentence": result.sentence,
+            "revision": plan.revision.id if plan is not None else None,
+            "trouble": result.trouble,
+            "findings": [str(finding) for finding in findings][:FINDINGS_SHOWN_MAX],
+        },
+        sort_keys=True,
+    )
+
+
+FINDINGS_SHOWN_MAX = 100

@@ -1,0 +1,215 @@
+"""The daemon's loop: wait for a reason, run a cycle, say one sentence.
+
+Reasons carry no data: a changed ref, a fetched commit, an answer of the hardware, a timer, a signal
+all only set one event. Two small threads beside the loop watch git; they never touch a machine.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+from metalwright.daemon.fleet import Fleet, open_fleet, open_repository, sweep_settings
+from metalwright.daemon.log import configure
+from metalwright.daemon.reconcile import (
+    FACT_CYCLE,
+    FACT_IN_FORCE,
+    CycleResult,
+    Reconciler,
+    summary,
+)
+from metalwright.errors import PlanError, RepositoryError, SettingsError, StoreError
+from metalwright.inventory import watch_repository
+from metalwright.settings import RELOADABLE, Settings, changes, load_settings
+
+WAIT_MIN_S = 0.05
+SAVE_INTERVAL_S = 2.0
+POLL_JITTER = 0.2
+FAILED_CYCLE_PAUSE_S = 5.0
+
+
+class Service:
+    """One daemon. `run` returns when `stop` was called, by a signal or by its owner."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        path: Path | None = None,
+        on_cycle: Callable[[CycleResult], None] = lambda _result: None,
+    ) -> None:
+        self.settings, self.path, self.on_cycle = settings, path, on_cycle
+        self.log = configure(settings.log)
+        self._wake, self._stop, self._reload = (threading.Event() for _ in range(3))
+        self._said = ""
+        self._saved_at: datetime | None = None
+        self._file_stamp = _stamp(path)
+
+    def wake(self) -> None:
+        """Ask for a cycle."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Ask the loop to end after the running step."""
+        self._stop.set()
+        self._wake.set()
+
+    def install_signals(self) -> None:
+        """SIGTERM and SIGINT stop cleanly, SIGHUP reloads. Main thread only."""
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self.stop()
+
+        def reload(_number: int, _frame: FrameType | None) -> None:
+            self._reload.set()
+            self._wake.set()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGHUP, reload)
+
+    def run(self) -> None:
+        """Run until stopped.
+
+        Raises:
+            LockedError, RepositoryError, StoreError, SettingsError: it cannot start.
+        """
+        with open_fleet(self.settings, drive=True, wake=self.wake) as fleet:
+            fleet.sweeper.preload(fleet.store.observed())
+            reconciler = Reconciler(fleet)
+            self._fetch_first(fleet)
+            watcher = threading.Thread(target=self._watch, args=(fleet,), daemon=True)
+            watcher.start()
+            self.log.info(
+                "started", repository=self.settings.repository, branch=self.settings.branch
+            )
+            while not self._stop.is_set():
+                self._wake.clear()
+                self._reload_when_asked(fleet)
+                self._cycle(fleet, reconciler)
+                self._wake.wait(self._pause_s(fleet, reconciler))
+            self._finish(fleet)
+            watcher.join(timeout=self.settings.fetch_timeout_s)
+
+    def _fetch_first(self, fleet: Fleet) -> None:
+        if not fleet.repository.is_remote:
+            return
+        try:
+            fleet.repository.fetch()
+        except RepositoryError as error:
+            self.log.error(
+                "the repository cannot be fetched; going on from the mirror", why=str(error)
+            )
+
+    def _cycle(self, fleet: Fleet, reconciler: Reconciler) -> None:
+        try:
+            result = reconciler.cycle()
+        except (PlanError, StoreError, RepositoryError) as error:
+            self.log.error("nothing is started in this cycle", why=str(error))
+            self._stop.wait(FAILED_CYCLE_PAUSE_S)
+            return
+        self._say(reconciler, result)
+        self._save(fleet, reconciler, result)
+        self.on_cycle(result)
+
+    def _say(self, reconciler: Reconciler, result: CycleResult) -> None:
+        for event in result.report.events if result.report is not None else ():
+            self.log.info(event)
+        if result.sentence == self._said:
+            self.log.debug(result.sentence)
+            return
+        self._said = result.sentence
+        self.log.info(result.sentence)
+        if result.trouble:
+            for finding in reconciler.findings:
+                self.log.error(str(finding))
+
+    def _save(self, fleet: Fleet, reconciler: Reconciler, result: CycleResult) -> None:
+        """Keep what `mw status` reads, at most every `SAVE_INTERVAL_S` while busy."""
+        last = self._saved_at
+        if last is not None and 0 <= (result.at - last).total_seconds() < SAVE_INTERVAL_S:
+            return
+        self._saved_at = result.at
+        try:
+            with fleet.store.batch():
+                if result.observed is not None:
+                    fleet.store.save_observed(result.observed)
+                fleet.store.put_fact(FACT_CYCLE, summary(result, reconciler.findings), result.at)
+                if reconciler.inventory is not None:
+                    in_force = f'{{"revision": "{reconciler.inventory.revision.id}"}}'
+                    fleet.store.put_fact(FACT_IN_FORCE, in_force, result.at)
+        except StoreError as error:
+            self.log.error("the state for `mw status` was not saved", why=str(error))
+
+    def _pause_s(self, fleet: Fleet, reconciler: Reconciler) -> float:
+        """Seconds until the next cycle is due by itself."""
+        now = fleet.clock()
+        due = [fleet.sweeper.next_due_at()]
+        if fleet.engine is not None:
+            due.append(fleet.engine.next_due_at())
+        if reconciler.desired_until is not None:
+            due.append(reconciler.desired_until)
+        pauses = [(instant - now).total_seconds() for instant in due if instant is not None]
+        return max(WAIT_MIN_S, min([self.settings.cycle_interval_s, *pauses]))
+
+    def _finish(self, fleet: Fleet) -> None:
+        assert fleet.engine is not None
+        self.log.info("stopping: the running steps are finished, nothing new is started")
+        try:
+            fleet.engine.drain(self.settings.execute.drain_timeout_s)
+            fleet.store.save_observed(fleet.sweeper.snapshot())
+        except StoreError as error:
+            self.log.error("the last outcomes were not recorded", why=str(error))
+        self.log.info("stopped")
+
+    def _watch(self, fleet: Fleet) -> None:
+        """Watch a local repository, or fetch a remote one again and again with jitter."""
+        if not fleet.repository.is_remote:
+            watch_repository(self.settings.repository, self.wake, self._stop)
+            return
+        jitter = random.SystemRandom()
+        with open_repository(self.settings) as repository:  # a git handle belongs to one thread
+            while True:
+                spread = jitter.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)
+                if self._stop.wait(self.settings.poll_interval_s * spread):
+                    return
+                try:
+                    before = repository.head()
+                    repository.fetch()
+                    if repository.head() != before:
+                        self.wake()
+                except RepositoryError as error:
+                    self.log.error("the repository cannot be fetched", why=str(error))
+
+    def _reload_when_asked(self, fleet: Fleet) -> None:
+        stamp = _stamp(self.path)
+        if not self._reload.is_set() and stamp == self._file_stamp:
+            return
+        self._reload.clear()
+        self._file_stamp = stamp
+        try:
+            wanted = load_settings(self.path)
+        except SettingsError as error:
+            self.log.error("settings not reloaded, the old ones stay in force", why=str(error))
+            return
+        taken, left = changes(self.settings, wanted)
+        self.settings = self.settings.model_copy(
+            update={name: getattr(wanted, name) for name in RELOADABLE}
+        )
+        fleet.sweeper.configure(sweep_settings(self.settings.observe))
+        self.log = configure(self.settings.log)
+        self.log.info("settings reloaded", changed=", ".join(taken) or "nothing")
+        if left:
+            self.log.warning("these settings take a restart", settings=", ".join(left))
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size) if found is not None else None

@@ -1,0 +1,150 @@
+"""Golden scenarios: what a user types and what the real commands answer, on the simulated fleet.
+
+Each `*.txt` here is a session. A line `$ command` is run, and what follows is what it printed, with
+its exit code in brackets when that is not 0. `mw` is the installed command, `git` is git in the
+inventory, and `put PATH` writes the lines below it that begin with `| ` to a file of the inventory.
+Instants, ages and durations are replaced by words, since they are never the same twice; commit ids
+are the same every time, since the dates of commits are fixed.
+
+METALWRIGHT_REWRITE_GOLDEN=1 writes what was answered into the files. Read the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+EXAMPLE = HERE.parents[1] / "inventory-example"
+TIMEOUT_S = 120.0
+SETTINGS = """\
+repository = "inventory"
+state_dir = "state"
+
+[drivers.fake]
+seed = 7
+speed = 2000
+
+[observe]
+interval_s = 0.5
+busy_interval_s = 0.1
+backoff_min_s = 0.2
+backoff_max_s = 1
+"""
+REPLACED = (
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"), "<instant>"),
+    (re.compile(r"\b(\d+[dhms])+ ago\b"), "<age> ago"),
+)
+
+
+@dataclass
+class Session:
+    """One scenario under way: its directory, and the environment of its commands."""
+
+    home: Path
+    environment: dict[str, str] = field(init=False)
+    commits: int = 0
+
+    def __post_init__(self) -> None:
+        (self.home / "metalwright.toml").write_text(SETTINGS, encoding="utf-8")
+        (self.home / "inventory").mkdir()
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("METALWRIGHT_", "GIT_"))}
+        self.environment = kept | {
+            "GIT_AUTHOR_NAME": "Ada Operator",
+            "GIT_AUTHOR_EMAIL": "ada@lab.example",
+            "GIT_COMMITTER_NAME": "Ada Operator",
+            "GIT_COMMITTER_EMAIL": "ada@lab.example",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "COLUMNS": "110",
+            "NO_COLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def run(self, line: str, content: list[str]) -> list[str]:
+        """Run one command line; the lines it answered."""
+        words = shlex.split(line)
+        if words[0] == "put":
+            target = self.home / "inventory" / words[1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text("".join(f"{each}\n" for each in content), encoding="utf-8")
+            return []
+        if words[0] == "example":
+            subprocess.run(["cp", "-r", f"{EXAMPLE}/.", self.home / "inventory"], check=True)
+            return []
+        return self._command(words)
+
+    def _command(self, words: list[str]) -> list[str]:
+        where = self.home
+        if words[0] == "mw":
+            words = [sys.executable, "-m", "metalwright", *words[1:]]
+        elif words[0] == "git":
+            where = self.home / "inventory"
+            self.commits += words[1] in ("commit", "revert")
+        else:
+            raise AssertionError(f"a scenario knows mw, git, put and example, not {words[0]}")
+        date = f"2026-11-20T08:{self.commits:02}:00Z"
+        done = subprocess.run(
+            words,
+            cwd=where,
+            env=self.environment | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        text = done.stdout.replace(str(self.home), "~")
+        for pattern, word in REPLACED:
+            text = pattern.sub(word, text)
+        answer = [line.rstrip() for line in text.splitlines()]
+        return [*answer, f"[exit {done.returncode}]"] if done.returncode else answer
+
+
+def replay(script: str, home: Path) -> str:
+    """Run every command of a session again; the session with the answers of this time."""
+    session, told = Session(home), []
+    lines = script.splitlines()
+    at = 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
+        if line.startswith("#") or (not line and (not told or told[-1].startswith("#"))):
+            told.append(line)
+            continue
+        if not line.startswith("$ "):
+            continue  # an answer of last time
+        content = []
+        while at < len(lines) and lines[at].startswith("|"):
+            content.append(lines[at].removeprefix("|").removeprefix(" "))
+            at += 1
+        if told and told[-1] and not told[-1].startswith("#"):
+            told.append("")
+        told.append(line)
+        told += [f"| {each}".rstrip() for each in content]
+        quiet = " > /dev/null" in line
+        answer = session.run(line[2:].replace(" > /dev/null", ""), content)
+        told += [each for each in answer if each.startswith("[exit ")] if quiet else answer
+    return "\n".join(told) + "\n"
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.txt")), ids=lambda path: path.stem)
+def test_scenario(path: Path, tmp_path: Path) -> None:
+    expected = path.read_text(encoding="utf-8")
+    answered = replay(expected, tmp_path)
+    if os.environ.get("METALWRIGHT_REWRITE_GOLDEN"):
+        path.write_text(answered, encoding="utf-8")
+    else:
+        assert answered == expected
+
+
+def test_there_are_scenarios() -> None:
+    assert len(list(HERE.glob("*.txt"))) >= 4
