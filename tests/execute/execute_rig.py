@@ -104,6 +104,7 @@ def a_target(
 
 
 OFF = Target(power=PowerState.OFF, digest="0" * 64)
+AS_FOUND = Target(power=PowerState.OFF, digest="9" * 64)
 ON = Target(power=PowerState.ON, digest="1" * 64)
 
 
@@ -163,6 +164,7 @@ class Rig:
     def __init__(self, directory: Path, nodes: int = 1, seed: int = 7, **settings: Any) -> None:
         self.directory, self.seed = directory, seed
         self.clock = Clock()
+        self.step_s = STEP_S
         self.wakes = 0
         self.stack = ExitStack()
         self.driver = FakeDriver(None, seed=seed, clock=self.clock)
@@ -218,7 +220,7 @@ class Rig:
     def wake(self) -> None:
         self.wakes += 1
 
-    def adopt(self, *nodes: str, target: Target = OFF) -> None:
+    def adopt(self, *nodes: str, target: Target = AS_FOUND) -> None:
         applied = Applied(
             target=target, holder=HOLDER, revision="a" * 40, source=SOURCE, at=self.clock()
         )
@@ -309,17 +311,18 @@ class Rig:
         )
 
     def cycle(self, *, look: bool = True) -> CycleReport:
-        """Look, plan and carry out, then let `STEP_S` pass."""
+        """Look, plan and carry out, then let a step of time pass."""
         if look:
             self.look()
         report = self.engine.carry_out(self.plan(), self.inventory, self.observed, self.clock())
         self.reports.append(report)
-        self.clock.pass_s(STEP_S)
+        self.clock.pass_s(self.step_s)
         return report
 
     def run(self, until: Callable[[], bool], within_s: float = 7_200) -> None:
-        """Cycle until something holds."""
+        """Cycle, once at least, until something holds."""
         end = self.clock() + timedelta(seconds=within_s)
+        self.cycle()
         while not until():
             assert self.clock() < end, self.story()
             self.cycle()
@@ -335,7 +338,6 @@ class Rig:
         return not self.plan().actions and all(node.operation is None for node in nodes)
 
     def settle(self, within_s: float = 7_200) -> None:
-        self.cycle()
         self.run(self.settled, within_s)
 
     def operation(self, node: str = "n0") -> Operation:

@@ -149,6 +149,9 @@ def _repeat(operation: Operation, situation: Situation) -> Decision:
             return _do(replace(operation, tries=tries), intent, situation, wait_s)
         return _force_off(operation, situation)
     if tries >= situation.tries_max:
+        if intent.kind is EffectKind.WIPE:
+            # Begun or not begun looks the same until it is done: it is given all of its time.
+            return Wait(why="may be wiping", until=operation.stage_deadline_at)
         said = operation.last_error or f"{intent.kind}: the answer was lost"
         return _failed(operation, situation, f"{said} ({tries} tries)")
     settled = touch + seconds(situation.settle_s)
