@@ -254,6 +254,8 @@ def _members(
 
 def check_freezes(declared: Declarations, pool_of: Mapping[str, str]) -> list[Problem]:
     """References of freezes, and selectors that select nothing."""
+    if not declared.freezes:
+        return []
     facts = {
         name: attributes(node.value, pool_of.get(name)) for name, node in declared.nodes.items()
     }

@@ -7,6 +7,7 @@ content has the same id. What needs a second document to be seen is not looked f
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -64,27 +65,26 @@ class ParsedFile:
 def parse_file(data: bytes) -> ParsedFile:
     """The documents of a file and every problem that can be seen in it alone."""
     raw = read_documents(data)
-    good = [_good(document) for document in raw.documents]
-    if not raw.findings and all(document is not None for document in good):
-        return ParsedFile(
-            tuple(document for document in good if document is not None), (), frozenset()
-        )
+    read = [_read(document) for document in raw.documents]
+    good = [document for document in read if isinstance(document, ParsedDocument)]
+    if not raw.findings and len(good) == len(read):
+        return ParsedFile(tuple(good), (), frozenset())
     findings = raw.findings
     if not any(finding.code in LIMITS for finding in raw.findings):
         # Something is wrong: read it again with the place of every value.
         marked = read_documents(data, marks=True)
         findings = marked.findings
-        for document, valid in zip(marked.documents, good, strict=True):
-            if valid is None and len(findings) <= FILE_FINDINGS_MAX:
-                findings += islice(_findings(document), FILE_FINDINGS_MAX)
+        for document, outcome in zip(marked.documents, read, strict=True):
+            if not isinstance(outcome, ParsedDocument) and len(findings) <= FILE_FINDINGS_MAX:
+                findings += islice(_findings(document, outcome), FILE_FINDINGS_MAX)
     salvaged = frozenset[str]()
     if raw.findings:  # values are lost, so no document of this file can be relied on
-        good = [None] * len(good)
+        read = [None] * len(read)
         names = _NAME_LINE.findall(data)[:SALVAGED_NAMES_MAX]
         salvaged = frozenset(name.decode("ascii") for name in names)
     declared = (
-        valid if valid is not None else _declared(document)
-        for document, valid in zip(raw.documents, good, strict=True)
+        outcome if isinstance(outcome, ParsedDocument) else _declared(document)
+        for document, outcome in zip(raw.documents, read, strict=True)
     )
     return ParsedFile(
         tuple(document for document in declared if document is not None),
@@ -114,8 +114,8 @@ def positions_of(data: bytes) -> dict[int, Positions]:
     return {document.line: document.positions for document in raw.documents}
 
 
-def _good(raw: RawDocument) -> ParsedDocument | None:
-    """The document if nothing is wrong with it."""
+def _read(raw: RawDocument) -> ParsedDocument | ValidationError | None:
+    """The document; or the errors of its schema; or None where something else is wrong."""
     value = raw.value
     if not isinstance(value, dict) or value.get("apiVersion") != API_VERSION:
         return None
@@ -127,8 +127,8 @@ def _good(raw: RawDocument) -> ParsedDocument | None:
         document: Document = adapter.validate_python(
             value, by_alias=True, by_name=False, context=WRITTEN
         )
-    except ValidationError:
-        return None
+    except ValidationError as error:
+        return error
     if _own_trouble(document):
         return None
     return ParsedDocument(document.kind, document.metadata.name, raw.line, document)
@@ -145,60 +145,53 @@ def _declared(raw: RawDocument) -> ParsedDocument | None:
     return None
 
 
-def _findings(raw: RawDocument) -> list[Finding]:
+def _findings(raw: RawDocument, error: ValidationError | None) -> Iterator[Finding]:
+    """What is wrong with a document; `error` is what its schema said already, if it did."""
     value, positions = raw.value, raw.positions
     if not isinstance(value, dict):
-        return [
-            _finding(
-                positions,
-                (),
-                Code.DOCUMENT_NOT_A_MAPPING,
-                "a document should be a mapping with apiVersion, kind, metadata and spec",
-                "a list" if isinstance(value, list) else shorten(str(value)),
-            )
-        ]
-    findings = []
+        yield _finding(
+            positions,
+            (),
+            Code.DOCUMENT_NOT_A_MAPPING,
+            "a document should be a mapping with apiVersion, kind, metadata and spec",
+            "a list" if isinstance(value, list) else shorten(str(value)),
+        )
+        return
     version, kind = value.get("apiVersion"), value.get("kind")
     if version != API_VERSION:
-        text = "apiVersion is missing" if "apiVersion" not in value else "apiVersion is unknown"
-        findings.append(
-            _finding(
-                positions,
-                ("apiVersion",),
-                Code.DOCUMENT_API_VERSION,
-                text,
-                _scalar(version) if "apiVersion" in value else "",
-                f"write apiVersion: {API_VERSION}",
-            )
+        yield _finding(
+            positions,
+            ("apiVersion",),
+            Code.DOCUMENT_API_VERSION,
+            "apiVersion is unknown" if "apiVersion" in value else "apiVersion is missing",
+            _scalar(version) if "apiVersion" in value else "",
+            f"write apiVersion: {API_VERSION}",
         )
     document = KINDS.get(kind) if isinstance(kind, str) else None
     if document is None:
-        near = suggestion(str(kind), tuple(KINDS))
-        findings.append(
-            _finding(
-                positions,
-                ("kind",),
-                Code.DOCUMENT_KIND,
-                "there is no such kind" if "kind" in value else "kind is missing",
-                _scalar(kind) if "kind" in value else "",
-                near or f"the kinds are {', '.join(KINDS)}",
-            )
+        yield _finding(
+            positions,
+            ("kind",),
+            Code.DOCUMENT_KIND,
+            "there is no such kind" if "kind" in value else "kind is missing",
+            _scalar(kind) if "kind" in value else "",
+            suggestion(str(kind), tuple(KINDS)) or f"the kinds are {', '.join(KINDS)}",
         )
-        return findings
+        return
     # The version was looked at above; with the right one in its place the rest can be checked.
     checked = {**value, "apiVersion": API_VERSION}
-    try:
-        valid: Document = _ADAPTERS[document.__name__].validate_python(
-            checked, by_alias=True, by_name=False, context=WRITTEN
-        )
-    except ValidationError as error:
-        findings += findings_of(error, document, checked, positions)
-    else:
-        findings += [
-            _finding(positions, way, code, f"{dotted(way)} {message}", "", hint)
-            for way, code, message, hint in _own_trouble(valid)
-        ]
-    return findings
+    if error is None:
+        try:
+            valid: Document = _ADAPTERS[document.__name__].validate_python(
+                checked, by_alias=True, by_name=False, context=WRITTEN
+            )
+        except ValidationError as found:
+            error = found
+        else:
+            for way, code, message, hint in _own_trouble(valid):
+                yield _finding(positions, way, code, f"{dotted(way)} {message}", "", hint)
+            return
+    yield from findings_of(error, document, checked, positions)
 
 
 def _scalar(value: Any) -> str:
