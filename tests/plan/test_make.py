@@ -512,7 +512,7 @@ def test_without_asking_the_hardware_a_plan_shows_what_git_changes(world):
 @pytest.mark.parametrize(
     ("identity", "message"),
     [
-        (Identity(serial="S-other"), "serial is 'S-other', git says 'S-n-1'"),
+        (Identity(serial="S-other"), "serial is S-other, git declares S-n-1"),
         (
             Identity(system_uuid="00000000-0000-0000-0000-000000000009"),
             "system UUID is 00000000-0000-0000-0000-000000000009",

@@ -175,7 +175,9 @@ class Plan:
     """What one cycle would do. Actions are in the order in which they are admitted.
 
     `change_digest` (64 hexadecimal digits) names the set of disruptive changes: it is what a commit
-    acknowledges (`Policy.spec.acknowledge`) when the blast radius is exceeded.
+    acknowledges (`Policy.spec.acknowledge`) when the blast radius is exceeded. `abandoned_revision`
+    is the last applied commit while HEAD does not descend from it and no commit acknowledges that:
+    then nothing is started, and this revision must not be remembered as applied.
     """
 
     format: Literal["metalwright.plan/v1"] = PLAN_FORMAT
@@ -188,3 +190,4 @@ class Plan:
     blocked: tuple[Blocked, ...] = ()
     limits: tuple[LimitUse, ...] = ()
     change_digest: str = ""
+    abandoned_revision: str | None = None

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import Final
 
 from metalwright.model.fields import format_duration, format_instant
+from metalwright.model.identity import Match, compare_identity
 from metalwright.model.observed import Power
 from metalwright.model.operation import Verb
 from metalwright.model.plan import Blocked, BlockedReason, Cause
 from metalwright.model.tenancy import DriftPolicy, TemplateEdits
 from metalwright.plan.difference import Case, Difference
-from metalwright.plan.identity import compare
 from metalwright.plan.tenancy import same_tenancy
 from metalwright.plan.verbs import lacking
 
@@ -87,11 +87,10 @@ def stranger(case: Case) -> No | None:
     """Whether the machine that answered is not the one that git means."""
     if case.reading is None:
         return None
-    contradictions = compare(case.node.spec, case.reading.identity).contradictions
-    if not contradictions:
+    check = compare_identity(case.node.spec, case.reading.identity)
+    if check.match is not Match.OTHER:
         return None
-    message = "; ".join(contradictions)
-    return No(reason=BlockedReason.IDENTITY_MISMATCH, message=f"another machine: {message}")
+    return No(reason=BlockedReason.IDENTITY_MISMATCH, message=f"another machine: {check.message}")
 
 
 def _waits(case: Case, found: Difference) -> No | None:
@@ -168,12 +167,12 @@ def _stranger(case: Case, found: Difference) -> No | None:  # noqa: ARG001
 def _anonymous(case: Case, found: Difference) -> No | None:
     if not found.destroys_data or case.context.observed_kind == "none" or case.reading is None:
         return None
-    if compare(case.node.spec, case.reading.identity).compared:
+    check = compare_identity(case.node.spec, case.reading.identity)
+    if check.match is not Match.UNKNOWN:
         return None
     return No(
         reason=BlockedReason.IDENTITY_UNKNOWN,
-        message=f"{found.verb.value} destroys data, and neither serial, system UUID nor boot MAC"
-        " is known both to git and from the machine",
+        message=f"{found.verb.value} destroys data, and {check.message}",
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from metalwright.model.digest import digest_of
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import ResolvedTemplate
-from metalwright.model.template import ImageSpec, Method
+from metalwright.model.template import Artifact, ImageSpec, Method
 
 
 class ChangeClass(IntEnum):
@@ -47,6 +47,7 @@ CHANGE_CLASS: Final[Mapping[str, Mapping[Method, ChangeClass]]] = FrozenDict(
 )
 """For each field of a template: what its edit needs, by the method of the new template."""
 
+ARTIFACTS: Final = ("kernel", "initrd", "rootfs", "disk")
 DIGEST_SHOWN = 12
 TEXT_SHOWN_MAX = 200
 
@@ -66,7 +67,7 @@ def edits(old: ResolvedTemplate, new: ResolvedTemplate) -> tuple[FieldEdit, ...]
     found = []
     for field, classes in CHANGE_CLASS.items():
         before, after = getattr(old, field), getattr(new, field)
-        if before != after and classes[new.method] is not ChangeClass.NONE:
+        if _differs(before, after) and classes[new.method] is not ChangeClass.NONE:
             shown = (_shown(field, before, after), _shown(field, after, before))
             found.append(
                 FieldEdit(field=field, old=shown[0], new=shown[1], change_class=classes[new.method])
@@ -77,6 +78,18 @@ def edits(old: ResolvedTemplate, new: ResolvedTemplate) -> tuple[FieldEdit, ...]
 def class_of(found: tuple[FieldEdit, ...]) -> ChangeClass:
     """The greatest class of these edits."""
     return max((edit.change_class for edit in found), default=ChangeClass.NONE)
+
+
+def _differs(before: Any, after: Any) -> bool:
+    """Whether a machine could tell: the same files at another address are the same image."""
+    if isinstance(before, ImageSpec) and isinstance(after, ImageSpec):
+        return any(_digest_of(before, role) != _digest_of(after, role) for role in ARTIFACTS)
+    return bool(before != after)
+
+
+def _digest_of(image: ImageSpec, role: str) -> str | None:
+    artifact: Artifact | None = getattr(image, role)
+    return artifact.sha256 if artifact is not None else None
 
 
 def _shown(field: str, value: Any, other: Any) -> str:
@@ -95,11 +108,12 @@ def _shown(field: str, value: Any, other: Any) -> str:
 def _image(image: ImageSpec, other: Any) -> str:
     """The artifacts of an image that the other one lacks, by the end of their address."""
     parts = []
-    for name in ("kernel", "initrd", "rootfs", "disk"):
-        artifact = getattr(image, name)
-        if artifact is not None and artifact != getattr(other, name, None):
+    for role in ARTIFACTS:
+        artifact = getattr(image, role)
+        before = _digest_of(other, role) if isinstance(other, ImageSpec) else None
+        if artifact is not None and artifact.sha256 != before:
             file = artifact.url.rstrip("/").rsplit("/", 1)[-1]
-            parts.append(f"{name} {file} sha256:{artifact.sha256[:DIGEST_SHOWN]}")
+            parts.append(f"{role} {file} sha256:{artifact.sha256[:DIGEST_SHOWN]}")
     return _shortened(", ".join(parts) or "(fewer artifacts)")
 
 

@@ -74,8 +74,11 @@ def _acknowledged(digest: str, facts: Facts) -> bool:
 
 
 def history(plan: Plan, facts: Facts) -> Iterator[str]:
-    """A rewritten history starts nothing."""
-    if plan.actions and _history_is_open(facts):
+    """A rewritten history is told of, and starts nothing."""
+    told = facts.context.abandoned_revision if _history_is_open(facts) else None
+    if plan.abandoned_revision != told:
+        yield "says the wrong thing about a rewritten history"
+    if plan.actions and told is not None:
         yield "something is changed although history was rewritten"
 
 

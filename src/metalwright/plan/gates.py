@@ -107,12 +107,17 @@ def hold_back(actions: list[Action], blocked: list[Blocked], desired: Desired, d
 
 def hold_back_all(actions: list[Action], blocked: list[Blocked], abandoned: str) -> None:
     """Block every action: HEAD does not descend from the last commit that was carried out."""
-    text = (
-        f"HEAD does not descend from {abandoned[:ACKNOWLEDGED_DIGITS]}, the last commit carried"
-        " out: history was rewritten; to go on, commit to the Policy:"
-        f" acknowledge: [{abandoned[:ACKNOWLEDGED_DIGITS]}]"
-    )
+    text = rewritten(abandoned)
     _block(actions, blocked, BlockedReason.HISTORY_REWRITTEN, lambda _: text)
+
+
+def rewritten(abandoned: str) -> str:
+    """What happened to history, and the line that accepts it."""
+    short = abandoned[:ACKNOWLEDGED_DIGITS]
+    return (
+        f"history was rewritten: this commit does not descend from {short}, the last one carried"
+        f" out; to go on, commit to the Policy: acknowledge: [{short}]"
+    )
 
 
 def _block(

@@ -42,17 +42,22 @@ def action_groups(actions: Iterable[Action], *, apart: bool) -> list[Group[Actio
 
 
 def blocked_groups(blocked: Iterable[Blocked], *, apart: bool) -> list[Group[Blocked]]:
-    """By reason: first those that wait for a commit; within one the dangerous first."""
+    """By reason and message: what waits for a commit first, and within it the dangerous first."""
     found = _folded(blocked, _blocked_key, apart=apart)
-    return sorted(
-        found,
-        key=lambda group: (
-            group.line.reason not in NEEDS_ACKNOWLEDGEMENT,
-            _REASONS.index(group.line.reason),
-            not group.line.destroys_data,
+    destroying = {group.line.message for group in found if group.line.destroys_data}
+
+    def key(group: Group[Blocked]) -> tuple[object, ...]:
+        line = group.line
+        return (
+            line.reason not in NEEDS_ACKNOWLEDGEMENT,
+            _REASONS.index(line.reason),
+            line.message not in destroying,
+            line.message,
+            not line.destroys_data,
             *_size(group),
-        ),
-    )
+        )
+
+    return sorted(found, key=key)
 
 
 def progress_groups(progress: Iterable[InProgress], *, apart: bool) -> list[Group[InProgress]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.hardware import Lifecycle
+from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Memory, NodeMemory
 from metalwright.model.plan import (
@@ -49,10 +50,8 @@ class _Lines:
 def make(desired: Desired, observed: Observed, memory: Memory, context: PlanContext) -> Plan:
     """The plan of one cycle: what would be done and why, and what is left alone and why."""
     inventory, lines = desired.inventory, _Lines()
-    abandoned_revision = context.abandoned_revision
-    history_kept = abandoned_revision is None or acknowledged(
-        abandoned_revision, inventory.rules.acknowledge
-    )
+    abandoned_revision = _abandoned(inventory, context)
+    history_kept = abandoned_revision is None
     names = _in_scope(desired.nodes, context)
     for name in names:
         remembered = memory.nodes.get(name)
@@ -72,8 +71,8 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
     managed = len(lines.blocked) + len(lines.actions) + len(lines.progress)
     _beside_git(desired, memory, context, lines)
     digest = change_digest(lines.actions, lines.blocked, desired.nodes)
-    if not history_kept:
-        hold_back_all(lines.actions, lines.blocked, str(abandoned_revision))
+    if abandoned_revision is not None:
+        hold_back_all(lines.actions, lines.blocked, abandoned_revision)
     else:
         hold_back(lines.actions, lines.blocked, desired, digest)
     actions = sort_actions(lines.actions)
@@ -89,7 +88,16 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
         blocked=tuple(sorted(lines.blocked, key=lambda line: natural(line.node))),
         limits=limits,
         change_digest=digest,
+        abandoned_revision=abandoned_revision,
     )
+
+
+def _abandoned(inventory: Inventory, context: PlanContext) -> str | None:
+    """The commit that history no longer has, unless a commit acknowledges that."""
+    revision = context.abandoned_revision
+    if revision is None or acknowledged(revision, inventory.rules.acknowledge):
+        return None
+    return revision
 
 
 def _in_scope(nodes: Mapping[str, DesiredNode], context: PlanContext) -> list[str]:

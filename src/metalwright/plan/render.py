@@ -13,6 +13,7 @@ from metalwright.model.fields import format_instant
 from metalwright.model.inventory import Commit
 from metalwright.model.noderange import fold
 from metalwright.model.plan import (
+    NEEDS_ACKNOWLEDGEMENT,
     Action,
     Blocked,
     BlockedReason,
@@ -22,7 +23,7 @@ from metalwright.model.plan import (
     Plan,
     Reason,
 )
-from metalwright.plan.gates import ACKNOWLEDGED_DIGITS
+from metalwright.plan.gates import ACKNOWLEDGED_DIGITS, rewritten
 from metalwright.plan.groups import (
     Group,
     Line,
@@ -65,13 +66,7 @@ def render_text(plan: Plan, *, width: int = 100, color: bool = False, detail: bo
         _action(page, group, detail=detail)
     for progress in _titled(page, "In progress", progress_groups(plan.in_progress, apart=detail)):
         _progress(page, progress)
-    previous: BlockedReason | None = None
-    for blocked in _titled(page, "Left alone", blocked_groups(plan.blocked, apart=detail)):
-        if blocked.line.reason is not previous:
-            count = plan.totals.by_blocked.get(blocked.line.reason.value, 0)
-            page.line(f"{blocked.line.reason.value}: {_nodes(count)}", style="head", indent=2)
-            previous = blocked.line.reason
-        _blocked(page, blocked)
+    _left_alone(page, plan, detail=detail)
     _limits(page, plan.limits)
     _next(page, plan)
     return page.text()
@@ -149,6 +144,8 @@ def _verdict(page: _Page, plan: Plan) -> None:
     if plan.change_digest:
         parts_.append(f"changes {plan.change_digest[:ACKNOWLEDGED_DIGITS]}")
     page.line(", ".join(parts_), style="quiet")
+    if plan.abandoned_revision is not None:
+        page.line(rewritten(plan.abandoned_revision), style="danger")
 
 
 def _action(page: _Page, group: Group[Action], *, detail: bool) -> None:
@@ -183,13 +180,36 @@ def _progress(page: _Page, group: Group[InProgress]) -> None:
     page.line(f'for {_commit(line.commit)} "{line.commit.subject}"', style="quiet", indent=6)
 
 
+def _left_alone(page: _Page, plan: Plan, *, detail: bool) -> None:
+    """By reason; what stops several kinds of change at once is said once, before them."""
+    groups = blocked_groups(plan.blocked, apart=detail)
+    names: dict[tuple[BlockedReason, str], list[str]] = {}
+    for line in plan.blocked:
+        names.setdefault((line.reason, line.message), []).append(line.node)
+    reason: BlockedReason | None = None
+    message = ""
+    for group in _titled(page, "Left alone", groups):
+        line = group.line
+        if line.reason is not reason:
+            reason, message = line.reason, ""
+            count = _nodes(plan.totals.by_blocked[reason.value])
+            page.line(f"{reason.value}: {count}", style=_blocked_style(line), indent=2)
+        if line.message != message:
+            message = line.message
+            page.line(_with_nodes(message, names[line.reason, message]), indent=4)
+        _blocked(page, group)
+
+
+def _blocked_style(line: Blocked) -> str:
+    return "disruptive" if line.reason in NEEDS_ACKNOWLEDGEMENT else "head"
+
+
 def _blocked(page: _Page, group: Group[Blocked]) -> None:
     line = group.line
-    verb = f"{line.verb.value}, " if line.verb is not None else ""
-    data = "would destroy data, " if line.destroys_data else ""
-    page.line(f"- {verb}{data}{_nodes(len(group.nodes))}", indent=4)
+    if line.verb is not None:
+        data = ", would destroy data" if line.destroys_data else ""
+        page.line(f"- {line.verb.value}{data}: {_nodes(len(group.nodes))}", indent=4)
     _names(page, group.nodes)
-    page.line(_with_nodes(line.message, group.nodes), indent=6)
     _reasons(page, line.reasons)
 
 
@@ -245,7 +265,7 @@ def _names(page: _Page, nodes: tuple[str, ...]) -> None:
     page.line("... all of them with --format json", indent=8)
 
 
-def _with_nodes(message: str, nodes: tuple[str, ...]) -> str:
+def _with_nodes(message: str, nodes: Iterable[str]) -> str:
     """The message with its command made one that can be pasted, where that is not too long."""
     names = fold(nodes)
     return message.replace(" NODE`", f" {names}`") if len(names) <= COMMAND_RANGE_MAX else message

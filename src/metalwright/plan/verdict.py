@@ -19,7 +19,9 @@ def exit_code(plan: Plan) -> int:
     some wait for an acknowledgement or a consent in a commit. 4: only the hardware differs, or
     could not be asked.
     """
-    if any(line.reason in NEEDS_ACKNOWLEDGEMENT for line in plan.blocked):
+    if plan.abandoned_revision is not None or any(
+        line.reason in NEEDS_ACKNOWLEDGEMENT for line in plan.blocked
+    ):
         return NEEDS_A_COMMIT
     causes = {line.cause for line in plan.blocked}
     causes |= {reason.cause for action in plan.actions for reason in action.reasons}
