@@ -27,6 +27,7 @@ from metalwright.inventory.location import SCHEMES, Location
 LOCK_POLL_S: Final = 0.05
 FILTERS_MAX: Final = 2_000
 _LOCK_NAME: Final = "metalwright.lock"
+_CONFIG: Final = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
 
 
 def create_mirror(mirror: Path, branch: str) -> None:
@@ -42,7 +43,11 @@ def create_mirror(mirror: Path, branch: str) -> None:
         # Made elsewhere and renamed, so that a crash leaves no half of a repository behind.
         fresh = Path(tempfile.mkdtemp(prefix=".mirror-", dir=mirror.parent))
         try:
-            GitCommands(fresh, fresh, ()).output(["init", "--bare", "--quiet", "--template="])
+            # Not `git init`, which a hook's GIT_WORK_TREE makes fail and a template fills with
+            # hooks; these are the files that gitrepository-layout(5) asks for.
+            (fresh / "objects").mkdir()
+            (fresh / "refs").mkdir()
+            (fresh / "config").write_text(_CONFIG)
             (fresh / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
             fresh.rename(mirror)
         finally:
