@@ -1,0 +1,170 @@
+"""The schema: made by migrations alone, equal to the tables of the program, never newer."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+from store_samples import NOW, an_applied, an_operation
+
+import metalwright.store.migrations as shipped
+from metalwright.errors import StoreError
+from metalwright.store import Store
+from metalwright.store.schema import SCHEMA_REVISION, metadata
+
+
+def path_of(url: str) -> str:
+    return url.removeprefix("sqlite:///")
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path_of(url))) as database, database:
+        database.execute("PRAGMA foreign_keys = ON")
+        return database.execute(statement).fetchall()
+
+
+def test_the_newest_migration_is_the_one_that_the_program_expects() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(next(iter(shipped.__path__)))))
+    assert ScriptDirectory.from_config(config).get_heads() == [SCHEMA_REVISION]
+
+
+def test_migrated_tables_are_those_of_the_program(store: Store, url: str) -> None:
+    store.close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        found = inspect(connection)
+        assert set(found.get_table_names()) == {*metadata.tables, "alembic_version"}
+    engine.dispose()
+
+
+def test_migrated_checks_are_those_of_the_program(store: Store, url: str, tmp_path: Path) -> None:
+    """Alembic's comparison does not see CHECK constraints, so their text is compared here."""
+    other = f"sqlite:///{tmp_path / 'made.sqlite'}"
+    engine = create_engine(other)
+    metadata.create_all(engine)
+    engine.dispose()
+    for table in metadata.tables:
+        assert checks(url, table) == checks(other, table), table
+    assert sum(len(checks(url, table)) for table in metadata.tables) == 9
+
+
+def checks(url: str, table: str) -> list[str]:
+    ((text,),) = execute(url, f"SELECT sql FROM sqlite_master WHERE name = '{table}'")
+    found = re.findall(r"CONSTRAINT (ck_\w+) CHECK \((.*)\),? ?\n", f"{text}\n")
+    return sorted(f"{name}: {rule}" for name, rule in found)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO meta VALUES (2, 0, 0, 0, NULL)",
+        "UPDATE meta SET generation = -1",
+        "UPDATE operations SET state = 'done'",
+        "UPDATE operations SET fence = -1",
+        "UPDATE operations SET state = 'active'",
+        "UPDATE operations SET busy_node = NULL",
+        "UPDATE operations SET busy_node = 'n2'",
+        "UPDATE operations SET target_id = 'none'",
+        "UPDATE nodes SET applied = NULL",
+        "UPDATE nodes SET failed_id = 'none'",
+        "INSERT INTO slots VALUES ('fleet', -1, 'o1', '')",
+        "INSERT INTO slots VALUES ('fleet', 0, 'none', '')",
+        "INSERT INTO slots VALUES ('fleet', 0, 'o1', ''), ('fleet', 1, 'o1', '')",
+        "INSERT INTO slots VALUES ('fleet', 0, 'o1', ''), ('fleet', 0, 'o1', '')",
+        "INSERT INTO journal VALUES (0, '', 'n1', 'created', NULL, NULL, NULL, 0, '')",
+        "DELETE FROM targets",
+    ],
+)
+def test_the_database_itself_refuses(store: Store, url: str, statement: str) -> None:
+    store.adopt({"n1": an_applied()}, "ada", NOW)
+    store.create([an_operation("o1", "n1")], NOW, None)
+    with pytest.raises(sqlite3.IntegrityError):
+        execute(url, statement)
+
+
+def test_the_database_itself_refuses_a_second_unfinished_operation(store: Store, url: str) -> None:
+    store.adopt({"n1": an_applied()}, "ada", NOW)
+    store.create([an_operation("o1", "n1")], NOW, None)
+    again = "SELECT 'o2', node, busy_node, state, fence, created_at, target_id, body"
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        execute(url, f"INSERT INTO operations {again} FROM operations")
+
+
+def test_a_store_that_is_up_to_date_is_opened_as_it_is(opened: Callable[[], Store]) -> None:
+    opened().adopt({"n1": None}, "ada", NOW)
+    assert list(opened().memory().nodes) == ["n1"]
+
+
+def test_a_newer_store_is_refused_and_says_so(store: Store, url: str) -> None:
+    store.adopt({"n1": None}, "ada", NOW)
+    store.close()
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match=r"newer than this program: its schema is 9999"):
+        Store.open(url)
+    execute(url, f"UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'")
+    with Store.open(url) as again:
+        assert list(again.memory().nodes) == ["n1"], "and was left as it was"
+
+
+def test_tables_of_somebody_else_are_not_taken_over(url: str) -> None:
+    execute(url, "CREATE TABLE journal (entry TEXT)")
+    with pytest.raises(StoreError, match=r"no migration made: \['journal'\]"):
+        Store.open(url)
+
+
+def test_an_upgrade_that_fails_leaves_nothing(url: str) -> None:
+    execute(url, "CREATE TABLE ix_operations_created_at (entry TEXT)")  # a name that is needed
+    with pytest.raises(StoreError):
+        Store.open(url)
+    names = [row[0] for row in execute(url, "SELECT name FROM sqlite_master")]
+    assert names == ["ix_operations_created_at"]
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_text("this is no database " * 100)
+    with pytest.raises(StoreError, match="damaged, or not a store"):
+        Store.open(f"sqlite:///{path}")
+    with pytest.raises(StoreError, match="cannot be reached"):
+        Store.open(f"sqlite:///{tmp_path / 'missing' / 'store.sqlite'}")
+    with pytest.raises(StoreError, match="address"):
+        Store.open("no address")
+    with pytest.raises(StoreError):
+        Store.open("nosuchdatabase://host/name")
+
+
+def test_intents_survive_a_loss_of_power(store: Store) -> None:
+    with store._engine.connect() as connection:
+        ask = connection.exec_driver_sql
+        assert ask("PRAGMA journal_mode").scalar() == "wal"
+        assert ask("PRAGMA synchronous").scalar() == 2, "FULL"
+        assert ask("PRAGMA foreign_keys").scalar() == 1
+        assert ask("PRAGMA busy_timeout").scalar() == 30_000
+
+
+def test_the_schema_is_not_particular_to_one_database() -> None:
+    for table in metadata.sorted_tables:
+        for dialect in (sqlite.dialect(), postgresql.dialect()):  # type: ignore[no-untyped-call]
+            assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
+            for index in table.indexes:
+                assert "CREATE INDEX" in str(CreateIndex(index).compile(dialect=dialect))
+                assert len(index.name or "") <= 63, "PostgreSQL cuts longer names off"
+
+
+def test_the_migrations_are_inside_the_package() -> None:
+    folder = Path(next(iter(shipped.__path__)))
+    assert (folder / "env.py").is_file()
+    assert sorted(each.name for each in (folder / "versions").glob("*.py")) == ["0001_ledger.py"]
