@@ -72,7 +72,7 @@ class FakeSettings(_Section):
 class IpmiSettings(_Section):
     """How many worker processes speak IPMI."""
 
-    workers_max: Annotated[int, Field(ge=2, le=64)] = 8
+    workers_max: Annotated[int, Field(ge=3, le=64)] = 8
 
 
 class DriverSettings(_Section):

@@ -136,7 +136,10 @@ class Reconciler:
         if key not in self._blames:
             if len(self._blames) >= BLAMES_MAX:
                 self._blames.clear()
-            self._blames[key] = self.fleet.repository.latest_commit(revision, paths, since)
+            repository = self.fleet.repository
+            # What a rewritten history dropped is no beginning to search from, and may be gone.
+            known = since is not None and repository.is_ancestor(since, revision)
+            self._blames[key] = repository.latest_commit(revision, paths, since if known else None)
         return self._blames[key]
 
     def plan(

@@ -1,0 +1,138 @@
+"""The daemon's loop: what it follows, what stays in force, what it keeps for the commands."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from metalwright.daemon.fleet import open_fleet
+from metalwright.daemon.reconcile import FACT_CYCLE, Reconciler
+from metalwright.errors import LockedError
+from metalwright.model.documents import Node
+from metalwright.model.observed import Power
+
+from .conftest import Rig
+
+
+def power(rig: Rig, names: str = "1234") -> dict[str, Power]:
+    """What the simulated machines are, asked directly."""
+    with open_fleet(rig.settings(), drive=False, wake=lambda: None) as fleet:
+        reconciler = Reconciler(fleet)
+        reconciler.follow_head()
+        assert reconciler.inventory is not None
+        nodes: dict[str, Node] = dict(reconciler.inventory.nodes)
+        return {
+            f"n{each}": fleet.drivers["fake"].observe(nodes[f"n{each}"], 1.0).power
+            for each in names
+        }
+
+
+def test_a_commit_is_carried_out_and_reverted(rig: Rig) -> None:
+    rig.adopt_all()
+    rig.start()
+    rig.wait_settled(rig.git("rev-parse", "HEAD"))
+    rig.wait_settled(rig.loan("n[1-2]"))
+    assert power(rig) == {"n1": "on", "n2": "on", "n3": "off", "n4": "off"}
+    rig.git("revert", "--no-edit", "HEAD")
+    result = rig.wait_settled(rig.git("rev-parse", "HEAD"))
+    assert set(power(rig).values()) == {Power.OFF}
+    assert result.sentence.endswith("4 as desired")
+
+
+def test_nothing_is_done_to_nodes_that_nobody_handed_over(rig: Rig) -> None:
+    commit = rig.loan("n[1-4]")
+    rig.start()
+    rig.wait(
+        lambda result: result.observed is not None and len(result.observed.nodes) == 4, "all asked"
+    )
+    plan = rig.results[-1].plan
+    assert plan is not None
+    assert (plan.revision.id, plan.totals.blocked, plan.actions) == (commit, 4, ())
+    assert set(power(rig).values()) == {Power.OFF}
+
+
+def test_an_error_leaves_the_last_good_revision_in_force_also_after_a_restart(rig: Rig) -> None:
+    rig.adopt_all()
+    rig.start()
+    good = rig.loan("n1")
+    rig.wait_settled(good)
+    rig.write("bad.yaml", "kind: [")
+    rig.commit("A mistake")
+    rig.wait(lambda result: "bad.yaml" in result.trouble, "the trouble told")
+    assert "not in force" in rig.results[-1].sentence
+    rig.stop()
+    rig.start()
+    result = rig.wait(lambda result: result.plan is not None, "a plan after the restart")
+    assert result.plan is not None
+    assert result.plan.revision.id == good
+    rig.git("rm", "--quiet", "bad.yaml")
+    rig.wait_settled(rig.loan("n2"))
+
+
+def test_a_repository_without_any_good_revision_starts_nothing(rig: Rig) -> None:
+    rig.write("rest.yaml", "kind: [")
+    rig.commit("A mistake from the beginning")
+    rig.start()
+    result = rig.wait(lambda result: True, "a cycle")
+    assert result.plan is None
+    assert "rest.yaml" in result.sentence
+
+
+def test_a_remote_repository_is_followed(rig: Rig) -> None:
+    upstream = rig.home / "upstream.git"
+    rig.git("clone", "--quiet", "--bare", str(rig.inventory), str(upstream), where=rig.home)
+    rig.adopt_all()
+    rig.start(repository=f"file://{upstream}", poll_interval_s=0.3)
+    rig.wait_settled(rig.git("rev-parse", "HEAD"))
+    commit = rig.loan("n3")
+    rig.git("push", "--quiet", str(upstream), "main")
+    rig.wait_settled(commit)
+    upstream.rename(rig.home / "gone.git")  # unreachable: the last good one stays in force
+    before = len(rig.results)
+    rig.wait(lambda result: len(rig.results) > before + 2, "more cycles")
+    assert rig.results[-1].plan is not None
+    assert rig.results[-1].plan.revision.id == commit
+    (rig.home / "gone.git").rename(upstream)
+    commit = rig.loan("n4")
+    rig.git("push", "--quiet", str(upstream), "main")
+    rig.wait_settled(commit)
+
+
+def test_the_last_cycle_is_kept_for_the_commands(rig: Rig) -> None:
+    rig.adopt_all()
+    rig.start()
+    commit = rig.git("rev-parse", "HEAD")
+    rig.wait_settled(commit)
+    rig.stop()
+    with open_fleet(rig.settings(), drive=False, wake=lambda: None) as fleet:
+        kept = fleet.store.fact(FACT_CYCLE)
+        assert kept is not None
+        assert json.loads(kept[0])["revision"] == commit
+        assert set(fleet.store.observed().nodes) == {"n1", "n2", "n3", "n4"}
+
+
+def test_only_one_process_drives(rig: Rig) -> None:
+    with (
+        open_fleet(rig.settings(), drive=True, wake=lambda: None),
+        pytest.raises(LockedError, match="drives"),
+    ):
+        open_fleet(rig.settings(), drive=True, wake=lambda: None)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None):
+        pass
+
+
+def test_settings_are_reloaded_when_the_file_changes(rig: Rig) -> None:
+    service = rig.start()
+    rig.wait(lambda result: True, "a cycle")
+    text = rig.config.read_text()
+    rig.config.write_text(text.replace("interval_s = 0.5\n", "interval_s = 0.4\n"))
+    service.wake()
+    before = len(rig.results)
+    rig.wait(lambda result: len(rig.results) > before + 1, "two more cycles")
+    assert service.settings.observe.interval_s == 0.4
+    rig.config.write_text("nonsense")
+    service.wake()
+    before = len(rig.results)
+    rig.wait(lambda result: len(rig.results) > before + 1, "two more cycles")
+    assert service.settings.observe.interval_s == 0.4
