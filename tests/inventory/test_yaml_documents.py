@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metalwright.inventory import Code
-from metalwright.inventory.parse import parse_file
+from metalwright.inventory.files import InventoryFile
+from metalwright.inventory.loader import ParsedFiles
+from metalwright.inventory.parse import ParsedFile, parse_file
 from metalwright.inventory.yaml_documents import (
     DEPTH_MAX,
     DOCUMENTS_MAX,
@@ -255,22 +258,40 @@ BOMBS: dict[str, bytes] = {
 }
 
 
+class OneFile:
+    """A content without a repository around it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def sizes(self, ids: Iterable[str]) -> dict[str, int]:
+        return dict.fromkeys(ids, len(self.data))
+
+    def blobs(self, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        return ((identity, self.data) for identity in ids)
+
+
+def parsed(data: bytes) -> ParsedFile:
+    """The file, read as the loader reads it."""
+    return ParsedFiles().of([InventoryFile("x.yaml", "x")], OneFile(data), [])["x.yaml"]
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_no_file_stalls_or_crashes(name: str) -> None:
     data = BOMBS[name]
     assert len(data) <= FILE_BYTES_MAX
     begin = time.process_time()
-    parsed = parse_file(data)
+    found = parsed(data)
     assert time.process_time() - begin < CPU_S_MAX
-    assert len(parsed.findings) <= FILE_FINDINGS_MAX + 1
+    assert len(found.findings) <= FILE_FINDINGS_MAX + 1
     nothing_wrong = {"comments", "line breaks", "line separators"}
-    assert bool(parsed.findings) is (name not in nothing_wrong)
+    assert bool(found.findings) is (name not in nothing_wrong)
 
 
 def test_the_rest_of_a_flood_of_findings_is_said_to_be_missing() -> None:
-    parsed = parse_file(BOMBS["wrong nodes"])
-    assert len(parsed.findings) == FILE_FINDINGS_MAX + 1
-    assert parsed.findings[-1].code == Code.FILE_TOO_MANY_FINDINGS
+    found = parsed(BOMBS["wrong nodes"])
+    assert len(found.findings) == FILE_FINDINGS_MAX + 1
+    assert found.findings[-1].code == Code.FILE_TOO_MANY_FINDINGS
 
 
 # YAML allows no key of more than 1,024 characters before its colon on one line.

@@ -59,8 +59,16 @@ def findings_of(
 ) -> Iterator[Finding]:
     """One finding (without a path) for each error of a document of the class `document`."""
     for detail in error.errors(include_url=False):
+        if _only_follows(detail):
+            continue
         way = _way(detail["loc"], value)
         yield _finding(detail, way, document, positions)
+
+
+def _only_follows(detail: Any) -> bool:
+    """Whether pydantic only counts the items that it took: a list of one wrong item "has none"."""
+    given, least = detail["input"], detail.get("ctx", {}).get("min_length", 0)
+    return detail["type"] == "too_short" and isinstance(given, list) and len(given) >= least
 
 
 def _way(loc: Sequence[int | str], value: Any) -> Path:
@@ -165,7 +173,8 @@ def place(positions: Positions, way: Path, *, at_key: bool) -> tuple[int, int]:
     for length in range(len(way), -1, -1):
         position = positions.get(way[:length])
         if position is not None:
-            if at_key or length < len(way):
+            # A block begins in the line after its key; the key is what people look for.
+            if at_key or length < len(way) or position.line != position.key_line:
                 return position.key_line, position.key_column
             return position.line, position.column
     return 0, 0

@@ -136,6 +136,14 @@ def _bounded(text: str) -> str:
 
 
 def shorten(value: str) -> str:
-    """At most 120 characters of a value, on one line, for showing it."""
-    flat = one_line(value)
-    return flat if len(flat) <= VALUE_SHOWN_MAX else flat[: VALUE_SHOWN_MAX - 3] + "..."
+    """At most 120 characters of a value, on one line and printable, for showing it.
+
+    What is not printable is escaped: a terminal would obey it, and text that runs from right to
+    left can hide what a reviewer should see.
+    """
+    flat = one_line(value[: 4 * VALUE_SHOWN_MAX])
+    if not flat.isprintable():
+        flat = "".join(part if part.isprintable() else ascii(part)[1:-1] for part in flat)
+    if len(flat) <= VALUE_SHOWN_MAX and len(value) <= 4 * VALUE_SHOWN_MAX:
+        return flat
+    return flat[: VALUE_SHOWN_MAX - 3] + "..."
