@@ -114,7 +114,7 @@ def a_node(name: str, rack: str = "a01", **spec: Any) -> Node:
         "driver": "fake",
         "bmc": Bmc(address="192.0.2.1"),
         "serial": f"S-{name}",
-        "nics": (Nic(mac=f"52:54:00:00:00:{number:02x}", boot=True),),
+        "nics": (Nic(mac=f"52:54:00:00:{number // 256 % 256:02x}:{number % 256:02x}", boot=True),),
     }
     return Node(
         metadata=Metadata(name=name, labels={"rack": rack}), spec=NodeSpec(**(values | spec))

@@ -446,6 +446,32 @@ def test_the_newest_operations_come_first(store: Store) -> None:
     assert [each.id for each in store.operations("n1", 2)] == ["o3", "o2"]
 
 
+def test_pruning_removes_what_is_over_and_nothing_else(opened: Callable[[], Store]) -> None:
+    store = opened()
+    adopt(store, "n1", "n2", "n3")
+    old_target = a_target("old", "e" * 64)
+    operations = {
+        "done": an_operation("done", "n1", target=old_target),
+        "broke": an_operation("broke", "n2"),
+        "waits": an_operation("waits", "n3"),
+    }
+    store.create(list(operations.values()), NOW, None)
+    store.finish(ended(operations["done"], OperationState.ACTIVE), an_applied(), after(5))
+    store.finish(ended(operations["broke"], OperationState.FAILED), None, after(5))
+    recent = an_operation("recent", "n1", created_at=after(100))
+    store.create([recent], after(100), None)
+    before = store.memory()
+    assert store.prune(after(50)) == 8 + 1
+    assert store.memory() == before
+    assert opened().memory() == before
+    assert {each.id for each in store.operations(None, 9)} == {"broke", "waits", "recent"}
+    assert [(line.seq, line.event) for line in store.journal(None, 9)] == [(9, "created")]
+    assert store.prune(after(50)) == 0
+    again = an_operation("again", "n2", target=old_target, created_at=after(101))
+    assert store.create([again], after(101), None) == (again,)
+    assert store.operation("again") == again
+
+
 def test_an_error_of_the_store_never_shows_what_was_written(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -29,7 +29,7 @@ from metalwright.store.codec import (
     target_to_text,
 )
 from metalwright.store.pages import Pages, chunks
-from metalwright.store.schema import meta, nodes, operations, slots, targets
+from metalwright.store.schema import journal, meta, nodes, operations, slots, targets
 
 _KEEPS_APPLIED: Final = frozenset({Verb.POWER_ON})
 """Verbs that change nothing of what the machine carries: it was off, and is switched on."""
@@ -44,6 +44,7 @@ class Ledger(Pages):
         if busy:
             raise StoreError(f"an operation is under way on {', '.join(sorted(busy))}")
         known = self.known(records)
+        fresh: list[dict[str, Any]] = []
         for node, applied in records.items():
             values = self.applied_columns(applied) | {
                 "adopted_at": at,
@@ -54,9 +55,11 @@ class Ledger(Pages):
             if node in known:
                 self.update_node(node, values)
             else:
-                self.connection.execute(insert(nodes).values(node=node, **values))
+                fresh.append({"node": node} | values)
             what = "as it is" if applied is not None else "to be rebuilt"
             self.line(at, node, "adopted", detail=f"{what}, by {by}")
+        if fresh:
+            self.connection.execute(insert(nodes), fresh)
 
     def forget(self, node: str, by: str, at: datetime) -> bool:
         """Let a node go; false when it was not adopted. Raises StoreError while it is busy."""
@@ -212,6 +215,22 @@ class Ledger(Pages):
             self.update_node(operation.node, {"failed_id": operation.id})
         self.note(operation, operation.state.value, at, detail)
         return True
+
+    def prune(self, before: datetime) -> int:
+        """Remove journal lines and ended operations from before an instant; how many in all.
+
+        An unfinished operation stays, and so does a failure that still blocks its node.
+        """
+        run = self.connection.execute
+        gone = run(delete(journal).where(journal.c.at < before)).rowcount
+        blocking = select(nodes.c.failed_id).where(nodes.c.failed_id.is_not(None))
+        old = operations.c.busy_node.is_(None) & (operations.c.created_at < before)
+        gone += run(delete(operations).where(old, operations.c.id.not_in(blocking))).rowcount
+        in_use = select(operations.c.target_id).union(
+            select(nodes.c.target_id).where(nodes.c.target_id.is_not(None))
+        )
+        run(delete(targets).where(targets.c.id.not_in(in_use)))
+        return gone
 
     def _is_at(self, operation: Operation, state: OperationState | None, fence: int) -> bool:
         """Whether the stored operation is unfinished, at this fence and (where given) state."""

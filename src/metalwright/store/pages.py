@@ -36,7 +36,7 @@ class Pages:
         self._seq: int = row.journal_seq
         self._lines: list[dict[str, Any]] = []
         self._touched: set[str] = set()
-        self._targets: set[str] = set()
+        self._targets: dict[int, tuple[Target, str]] = {}
 
     def flush(self) -> None:
         """Write the journal lines and mark the changed nodes, each in one statement."""
@@ -108,10 +108,10 @@ class Pages:
 
     def target(self, target: Target) -> str:
         """The id of a target, written where the store does not have it yet."""
-        key, body = target_to_text(target)
-        if key not in self._targets:
+        if id(target) not in self._targets:
+            key, body = target_to_text(target)
             run = self.connection.execute
             if run(select(targets.c.id).where(targets.c.id == key)).one_or_none() is None:
                 run(insert(targets).values(id=key, body=body))
-            self._targets.add(key)
-        return key
+            self._targets[id(target)] = (target, key)  # the target is kept, so its id is its own
+        return self._targets[id(target)][1]

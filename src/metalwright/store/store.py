@@ -205,6 +205,14 @@ class Store:
         with self._writing() as writing:
             return writing.ledger.finish(operation, applied, at, detail)
 
+    def prune(self, before: datetime) -> int:
+        """Remove journal lines and ended operations from before an instant; how many in all.
+
+        What is unfinished stays, and so does a failure that still blocks its node.
+        """
+        with self._writing() as writing:
+            return writing.ledger.prune(before)
+
     def save_observed(self, observed: Observed) -> None:
         """Keep the latest observation of each node; those kept already are not written again."""
         fresh = [
