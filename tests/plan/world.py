@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from metalwright.model.desired import Desired
+from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import (
@@ -89,7 +89,7 @@ class World:
         wanted = self.desired()
         for name in names or wanted.nodes:
             one = wanted.nodes[name]
-            applied = None if rebuild else self._applied(name)
+            applied = None if rebuild else self._applied(one)
             self.memory[name] = NodeMemory(
                 node=name, adopted_at=self.now, adopted_by="ops", applied=applied
             )
@@ -218,10 +218,11 @@ class World:
         assert plan.totals.as_desired == plan.totals.nodes
 
     def _done(self, name: str) -> None:
-        target = self.desired().nodes[name].target
+        wanted = self.desired().nodes[name]
+        target = wanted.target
         before = self.memory[name]
         self.memory[name] = replace(
-            before, applied=self._applied(name), former=None, operation=None, failed=None
+            before, applied=self._applied(wanted), former=None, operation=None, failed=None
         )
         on = target.power is PowerState.ON
         template = target.template
@@ -232,8 +233,7 @@ class World:
             template_digest=template.digest if template is not None else None,
         )
 
-    def _applied(self, name: str) -> Applied:
-        one = self.desired().nodes[name]
+    def _applied(self, one: DesiredNode) -> Applied:
         return Applied(
             target=one.target,
             holder=one.holder,

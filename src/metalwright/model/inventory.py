@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from metalwright.model.documents import (
     Assignment,
@@ -23,6 +24,9 @@ from metalwright.model.documents import (
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.policy import PolicySpec
 from metalwright.model.template import ImageSpec, Method, Timeouts, WipePolicy
+
+DEFAULT_RULES: Final = PolicySpec()
+"""The rules of an inventory that declares no policy."""
 
 Ref = tuple[str, str]
 """(kind, name) of a document."""
@@ -100,7 +104,7 @@ class Inventory:
     @property
     def rules(self) -> PolicySpec:
         """The policy in force: the declared one, or the defaults."""
-        return self.policy.spec if self.policy is not None else PolicySpec()
+        return self.policy.spec if self.policy is not None else DEFAULT_RULES
 
 
 def attributes(node: Node, pool: str | None = None) -> dict[str, str | int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from metalwright.model.digest import digest_of
@@ -47,6 +48,9 @@ CHANGE_CLASS: Final[Mapping[str, Mapping[Method, ChangeClass]]] = FrozenDict(
 )
 """For each field of a template: what its edit needs, by the method of the new template."""
 
+PAIRS_MAX = 256
+"""Pairs of templates whose difference is remembered: thousands of nodes share a few."""
+
 ARTIFACTS: Final = ("kernel", "initrd", "rootfs", "disk")
 DIGEST_SHOWN = 12
 TEXT_SHOWN_MAX = 200
@@ -62,6 +66,7 @@ class FieldEdit:
     change_class: ChangeClass
 
 
+@lru_cache(maxsize=PAIRS_MAX)
 def edits(old: ResolvedTemplate, new: ResolvedTemplate) -> tuple[FieldEdit, ...]:
     """The fields that differ and need something of the machine, in the order of the table."""
     found = []

@@ -74,6 +74,34 @@ class Difference:
     destroys_data: bool
 
 
+def plainly_as_desired(
+    node: Node, wanted: DesiredNode, remembered: NodeMemory, seen: Observation | None
+) -> bool:
+    """Whether nothing differs, for certain and at little cost; false means "look closely".
+
+    Nearly every node of nearly every cycle is settled here: it takes microseconds.
+    """
+    applied, target = remembered.applied, wanted.target
+    if applied is None or remembered.operation is not None or seen is None or seen.reading is None:
+        return False
+    reading, spec = seen.reading, node.spec
+    return (
+        applied.target.digest == target.digest
+        and applied.holder == wanted.holder
+        and reading.power is (Power.ON if target.power is PowerState.ON else Power.OFF)
+        and (
+            reading.template_digest is None
+            or (target.template is not None and reading.template_digest == target.template.digest)
+        )
+        and reading.identity.serial in (None, spec.serial)
+        and reading.identity.system_uuid in (None, spec.system_uuid)
+        and (
+            not reading.identity.macs
+            or all(nic.mac in reading.identity.macs for nic in spec.nics if nic.boot)
+        )
+    )
+
+
 def difference(case: Case) -> Difference | None:
     """What git wants otherwise, or else what the hardware has otherwise; `None` as desired."""
     return _from_git(case) or _from_hardware(case)

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json as to_json_bytes
 
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.plan import PLAN_FORMAT, Plan
@@ -26,9 +27,9 @@ def _adapter() -> TypeAdapter[Plan]:
 
 
 def to_json(plan: Plan) -> str:
-    """The plan as JSON text: keys in camelCase and sorted, two spaces of indent, ASCII only."""
+    """The plan as JSON text: keys in camelCase and sorted, two spaces of indent."""
     value = _renamed(_adapter().dump_python(plan, mode="json", by_alias=True), camel)
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True)
+    return to_json_bytes(value, indent=2).decode()
 
 
 def from_json(text: str) -> Plan:
@@ -57,7 +58,8 @@ def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        rename(key): one if key in _COUNTS else _renamed(one, rename) for key, one in value.items()
+        rename(key): value[key] if key in _COUNTS else _renamed(value[key], rename)
+        for key in sorted(value, key=rename)
     }
 
 

@@ -29,7 +29,7 @@ from metalwright.model.plan import (
 from metalwright.model.tenancy import PowerState
 from metalwright.plan.blockers import blocked, first_no, stranger, unseen
 from metalwright.plan.context import PlanContext
-from metalwright.plan.difference import Case, Difference, difference
+from metalwright.plan.difference import Case, Difference, difference, plainly_as_desired
 from metalwright.plan.gates import acknowledged, change_digest, hold_back, hold_back_all
 from metalwright.plan.order import forecast, natural, sort_actions
 from metalwright.plan.progress import abandoned, in_progress
@@ -58,11 +58,14 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
         if remembered is None:
             lines.blocked.append(_not_adopted(name))
             continue
+        node, wanted, seen = inventory.nodes[name], desired.nodes[name], observed.nodes.get(name)
+        if plainly_as_desired(node, wanted, remembered, seen):
+            continue
         case = Case(
-            node=inventory.nodes[name],
-            wanted=desired.nodes[name],
+            node=node,
+            wanted=wanted,
             remembered=remembered,
-            observation=observed.nodes.get(name),
+            observation=seen,
             inventory=inventory,
             context=context,
             at=desired.at,

@@ -1,7 +1,7 @@
 """A plan as text for people: the verdict, the danger first, each kind of change said once.
 
 The text has no time in it but the plan's own instant, so the same plan is the same text. It is
-plain ASCII; colour is added only when asked for, by the table below.
+plain ASCII of our own; colour is added only when asked for.
 """
 
 from __future__ import annotations
@@ -31,23 +31,15 @@ from metalwright.plan.groups import (
     blocked_groups,
     progress_groups,
 )
+from metalwright.plan.page import Page, wrapped
 from metalwright.plan.verdict import verdict
 
-WIDTH_MIN = 40
 RANGE_LINES_MAX = 8
 """Lines of node names of one group; the JSON has all."""
 
 COMMAND_RANGE_MAX = 60
 """Characters of a node range that is put into a command; a longer one stays `NODE`."""
 
-_ANSI: Final = {
-    "danger": "\x1b[1;31m",
-    "disruptive": "\x1b[33m",
-    "gentle": "\x1b[32m",
-    "head": "\x1b[1m",
-    "quiet": "\x1b[2m",
-}
-_ANSI_END: Final = "\x1b[0m"
 _OBSERVED: Final = {
     "live": "hardware asked",
     "file": "observations from a file",
@@ -60,7 +52,7 @@ def render_text(plan: Plan, *, width: int = 100, color: bool = False, detail: bo
 
     `detail` shows every node by itself with its stages, instead of equal ones as one.
     """
-    page = _Page(max(width, WIDTH_MIN), color)
+    page = Page(width, color=color)
     _verdict(page, plan)
     for group in _titled(page, "Changes", action_groups(plan.actions, apart=detail)):
         _action(page, group, detail=detail)
@@ -72,57 +64,14 @@ def render_text(plan: Plan, *, width: int = 100, color: bool = False, detail: bo
     return page.text()
 
 
-class _Page:
-    """Lines of text, wrapped and styled."""
-
-    def __init__(self, width: int, color: bool) -> None:
-        self.width, self.color, self._lines = width, color, list[str]()
-
-    def line(self, text: str, *, style: str = "", indent: int = 0, glue: str = " ") -> None:
-        """Add a text, broken after `glue` where it is too long, its other lines indented more."""
-        for line in _wrapped(_printable(text), self.width, indent, glue):
-            styled = self.color and style
-            self._lines.append(f"{_ANSI[style]}{line}{_ANSI_END}" if styled else line)
-
-    def gap(self) -> None:
-        """Add an empty line."""
-        self._lines.append("")
-
-    def text(self) -> str:
-        """All of it, without a line feed at the end."""
-        return "\n".join(self._lines)
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a commit's subject or a BMC's answer drives no terminal."""
-    return "".join(one if one.isprintable() else "?" for one in text)
-
-
-def _wrapped(text: str, width: int, indent: int, glue: str) -> list[str]:
-    lines, line = [], " " * indent
-    empty = True
-    for word in _words(text, glue):
-        if not empty and len(line) + len(word.rstrip()) > width:
-            lines.append(line.rstrip())
-            line, empty = " " * (indent + 2), True
-        line, empty = line + word, False
-    return [*lines, line.rstrip()]
-
-
-def _words(text: str, glue: str) -> list[str]:
-    """The words, each with the glue behind it."""
-    words = text.split(glue)
-    return [word + glue for word in words[:-1]] + words[-1:]
-
-
-def _titled(page: _Page, title: str, groups: list[Group[Line]]) -> Iterable[Group[Line]]:
+def _titled(page: Page, title: str, groups: list[Group[Line]]) -> Iterable[Group[Line]]:
     if groups:
         page.gap()
         page.line(title, style="head")
     return groups
 
 
-def _verdict(page: _Page, plan: Plan) -> None:
+def _verdict(page: Page, plan: Plan) -> None:
     totals, revision = plan.totals, plan.revision
     counts = []
     if totals.changes:
@@ -139,16 +88,17 @@ def _verdict(page: _Page, plan: Plan) -> None:
     page.line(f"{verdict(plan)}: {', '.join(counts)} of {_nodes(totals.nodes)}", style=style)
     page.line(f'revision {_commit(revision)} "{revision.subject}"', style="quiet")
     beside = [(totals.unmanaged, "unmanaged"), (totals.absent, "remembered but not in git")]
-    parts_ = [f"at {format_instant(plan.at)}", _OBSERVED[plan.observed]]
-    parts_ += [f"{count} {what}" for count, what in beside if count]
+    facts = [f"at {format_instant(plan.at)}", _OBSERVED[plan.observed]]
+    facts += [f"{count} {what}" for count, what in beside if count]
     if plan.change_digest:
-        parts_.append(f"changes {plan.change_digest[:ACKNOWLEDGED_DIGITS]}")
-    page.line(", ".join(parts_), style="quiet")
-    if plan.abandoned_revision is not None:
+        facts.append(f"changes {plan.change_digest[:ACKNOWLEDGED_DIGITS]}")
+    page.line(", ".join(facts), style="quiet")
+    said = BlockedReason.HISTORY_REWRITTEN.value in totals.by_blocked
+    if plan.abandoned_revision is not None and not said:
         page.line(rewritten(plan.abandoned_revision), style="danger")
 
 
-def _action(page: _Page, group: Group[Action], *, detail: bool) -> None:
+def _action(page: Page, group: Group[Action], *, detail: bool) -> None:
     action = group.line
     mark, style = ("!", "danger") if action.destroys_data else ("~", "disruptive")
     if not action.disruptive:
@@ -159,14 +109,14 @@ def _action(page: _Page, group: Group[Action], *, detail: bool) -> None:
     )
     _names(page, group.nodes)
     holder = f"for {action.holder} ({action.holder.owner}) in pool {action.pool}"
-    starts = f"{group.starting} start now" if group.starting else "all wait for a slot"
-    page.line(f"{holder}, priority {action.priority}, {starts}", indent=6)
+    starts = _starts(group.starting, len(group.nodes))
+    page.line(f"{holder}, priority {action.priority}; {starts}", indent=6)
     if detail:
         page.line("stages: " + ", ".join(stage.value for stage in action.stages), indent=6)
     _reasons(page, action.reasons)
 
 
-def _progress(page: _Page, group: Group[InProgress]) -> None:
+def _progress(page: Page, group: Group[InProgress]) -> None:
     line = group.line
     stage = line.stage.value if line.stage is not None else "waits for a slot"
     attempt = f", attempt {line.attempt}" if line.attempt > 1 else ""
@@ -180,7 +130,7 @@ def _progress(page: _Page, group: Group[InProgress]) -> None:
     page.line(f'for {_commit(line.commit)} "{line.commit.subject}"', style="quiet", indent=6)
 
 
-def _left_alone(page: _Page, plan: Plan, *, detail: bool) -> None:
+def _left_alone(page: Page, plan: Plan, *, detail: bool) -> None:
     """By reason; what stops several kinds of change at once is said once, before them."""
     groups = blocked_groups(plan.blocked, apart=detail)
     names: dict[tuple[BlockedReason, str], list[str]] = {}
@@ -204,7 +154,7 @@ def _blocked_style(line: Blocked) -> str:
     return "disruptive" if line.reason in NEEDS_ACKNOWLEDGEMENT else "head"
 
 
-def _blocked(page: _Page, group: Group[Blocked]) -> None:
+def _blocked(page: Page, group: Group[Blocked]) -> None:
     line = group.line
     if line.verb is not None:
         data = ", would destroy data" if line.destroys_data else ""
@@ -213,24 +163,34 @@ def _blocked(page: _Page, group: Group[Blocked]) -> None:
     _reasons(page, line.reasons)
 
 
-def _reasons(page: _Page, reasons: tuple[Reason, ...]) -> None:
-    """Each difference, then the places in git, each once."""
+def _reasons(page: Page, reasons: tuple[Reason, ...]) -> None:
+    """Each difference, then the places in git, then the commits, each once."""
+    places: dict[tuple[str, str], dict[str, None]] = {}
+    commits: dict[str, None] = {}
     for reason in reasons:
         page.line(f"{reason.field}: {reason.observed} -> {reason.desired}", indent=6)
-    places = [_place(reason) for reason in reasons if reason.source is not None]
-    for place in dict.fromkeys(places):
-        page.line(place, style="quiet", indent=6)
+        if reason.source is not None:
+            former = reason.former_source
+            place = (str(reason.source), f" (before: {former})" if former is not None else "")
+            places.setdefault(place, {})[reason.source.field] = None
+        if reason.commit is not None:
+            commits[f'{_commit(reason.commit)} "{reason.commit.subject}"'] = None
+    for (where, before), fields in places.items():
+        said = ", ".join(filter(None, fields))
+        page.line(f"{where} {said}".rstrip() + before, style="quiet", indent=6)
+    for commit in commits:
+        page.line(commit, style="quiet", indent=6)
 
 
-def _place(reason: Reason) -> str:
-    field = f" {reason.source.field}" if reason.source and reason.source.field else ""
-    former = f" (before: {reason.former_source})" if reason.former_source is not None else ""
-    commit = reason.commit
-    by = f', {_commit(commit)} "{commit.subject}"' if commit is not None else ""
-    return f"{reason.source}{field}{former}{by}"
+def _starts(starting: int, count: int) -> str:
+    if starting == count:
+        return "starts now" if count == 1 else "all start now"
+    if starting == 0:
+        return "waits for a slot" if count == 1 else "all wait for a slot"
+    return f"{starting} start now, {count - starting} wait for a slot"
 
 
-def _limits(page: _Page, limits: tuple[LimitUse, ...]) -> None:
+def _limits(page: Page, limits: tuple[LimitUse, ...]) -> None:
     if not limits:
         return
     page.gap()
@@ -241,7 +201,7 @@ def _limits(page: _Page, limits: tuple[LimitUse, ...]) -> None:
     page.line(f"Slots held: {', '.join(uses)}", style="quiet")
 
 
-def _next(page: _Page, plan: Plan) -> None:
+def _next(page: Page, plan: Plan) -> None:
     """What can be typed next, of what this plan makes worth typing."""
     hints = []
     if plan.actions and plan.observed == "live":
@@ -253,10 +213,10 @@ def _next(page: _Page, plan: Plan) -> None:
         page.line(f"Next: {'; '.join(hints)}", style="quiet")
 
 
-def _names(page: _Page, nodes: tuple[str, ...]) -> None:
+def _names(page: Page, nodes: tuple[str, ...]) -> None:
     """The names as ranges; a list of very many that do not fold is cut, and says so."""
     text, width = fold(nodes), page.width
-    lines = _wrapped(text, width, 6, ",")
+    lines = wrapped(text, width, 6, ",")
     if len(lines) <= RANGE_LINES_MAX:
         page.line(text, indent=6, glue=",")
         return

@@ -1,0 +1,204 @@
+"""Over random small fleets: a plan keeps its promises, and carrying it out leaves nothing to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metalwright.model.hardware import Lifecycle
+from metalwright.model.observed import BootProgress, Identity, Power
+from metalwright.model.operation import OperationState, Verb
+from metalwright.model.policy import BlastRadius
+from metalwright.plan import render_text
+from metalwright.plan.blockers import stranger, unseen
+from metalwright.plan.difference import Case, difference, plainly_as_desired
+
+from ..schedule.fleet import T0, Fleet, hours, image_of  # noqa: TID252 - one fleet for both rooms
+from .world import World
+
+NAMES = [f"n-{number}" for number in range(1, 7)]
+TEMPLATES: dict[str, dict[str, Any]] = {
+    "ci": {},
+    "debug": {"kernel_args": ("debug",)},
+    "wiped": {"wipe": "metadata"},
+    "local": {"method": "local"},
+    "installed": {"method": "disk", "image": image_of("rocky", disk=True)},
+}
+ABANDONED = "c0ffee" * 6 + "c0ff"
+
+
+def declare(fleet: Fleet, draw: Any) -> None:
+    """Random documents over the same six names; anything may differ from one call to the next."""
+    for kind in (fleet.pools, fleet.assignments, fleet.schedules, fleet.freezes, fleet.templates):
+        kind.clear()
+    for name in NAMES:
+        lifecycle = draw(st.sampled_from([Lifecycle.MANAGED] * 5 + [Lifecycle.BROKEN]))
+        serial = draw(st.sampled_from([f"S-{name}", None]))
+        driver = draw(st.sampled_from(["fake", "fake", "ipmi"]))
+        rack = draw(st.sampled_from(["a01", "a02"]))
+        fleet.node(name, serial=serial, driver=driver, labels={"rack": rack}, lifecycle=lifecycle)
+    if draw(st.integers(0, 7)) == 7:
+        del fleet.nodes["n-3"]
+    for name, fields in TEMPLATES.items():
+        edited = {"user_data": draw(st.sampled_from(["a", "b"]))}
+        fleet.template(name, **(fields | edited))
+    template = st.sampled_from(list(TEMPLATES))
+    consent = st.sampled_from([True, True, False])
+    here = [name for name in NAMES if name in fleet.nodes]
+    split = draw(st.integers(1, len(here) - 1))
+    for pool, names in (("left", here[:split]), ("right", here[split:])):
+        resting = draw(st.sampled_from([{"power": "off"}, {"power": "on"}, {"template": "t"}]))
+        if "template" in resting:
+            resting = {"template": draw(template)}
+        fleet.pool(
+            pool,
+            "n-1",
+            **resting,
+            drift=draw(st.sampled_from(["report", "correct"])),
+            template_edits=draw(st.sampled_from(["immediate", "at-boundary"])),
+            data_loss_consent=draw(consent),
+        )
+        spec = fleet.pools[pool].spec
+        fleet.pools[pool] = replace(fleet.pools[pool], spec=replace(spec, nodes=tuple(names)))
+    fleet.schedule("shifts", (T0 - hours(4), T0), (T0, T0 + hours(4)))
+    free = list(here)
+    for number in range(draw(st.integers(0, 3))):
+        node = draw(st.sampled_from(free))
+        free.remove(node)
+        when = draw(
+            st.sampled_from([{}, {"schedule": "shifts"}, {"start": T0 - hours(1)}, {"end": T0}])
+        )
+        fleet.assignment(
+            f"a{number}",
+            "left" if node in here[:split] else "right",
+            node,
+            draw(template),
+            owner=draw(st.sampled_from(["alice", "bob"])),
+            priority=draw(st.sampled_from([100, 500, 900])),
+            template_edits=draw(st.sampled_from(["immediate", "at-boundary"])),
+            data_loss_consent=draw(consent),
+            **({"when": when} if when else {}),
+        )
+    if draw(st.integers(0, 4)) == 4:
+        fleet.freeze("f", selector="rack=a01", until=T0 + hours(1), pass_priority=600)
+    fleet.rules(
+        blast_radius=BlastRadius(nodes_max=draw(st.sampled_from([None, None, 1, 2]))),
+        limits={"fleet": draw(st.integers(1, 4)), "labels": {"rack": 2}},
+    )
+
+
+def look(world: World, draw: Any) -> None:
+    """Every node is seen in some way, or not at all."""
+    digests = [one.digest for one in world.fleet.templates.values()]
+    for name in NAMES:
+        how = draw(st.integers(0, 12))
+        if how == 12:
+            world.unreachable(name)
+        elif how == 11:
+            world.observed.pop(name, None)
+        else:
+            power = draw(st.sampled_from([Power.ON, Power.ON, Power.OFF, Power.OFF, Power.UNKNOWN]))
+            reading: dict[str, Any] = {}
+            if power is Power.ON and draw(st.booleans()):
+                reading["boot_progress"] = BootProgress.OS_RUNNING
+                reading["template_digest"] = draw(st.sampled_from([None, *digests]))
+            if draw(st.integers(0, 5)) == 5:
+                serial = draw(st.sampled_from([None, "S-other"]))
+                reading["identity"] = Identity(serial=serial)
+            world.see(name, power, age_s=draw(st.sampled_from([1, 1, 120, 121])), **reading)
+
+
+def remember(world: World, draw: Any) -> None:
+    """What we did before: nothing, something finished, interrupted, failed or under way."""
+    wanted = world.desired().nodes
+    for name in wanted:
+        how = draw(st.integers(0, 11))
+        if how == 11:
+            world.memory.pop(name, None)
+            continue
+        if name not in world.memory or how == 10:
+            world.adopt(name, rebuild=how == 10)
+        if how in (8, 9):
+            world.interrupted(name)
+        if how == 9:
+            failed = world.operation(name, state=OperationState.FAILED, attempt=3, last_error="x")
+            world.remember(name, failed=failed)
+        if how in (6, 7):
+            state = draw(st.sampled_from([OperationState.PENDING, OperationState.RUNNING]))
+            verb = draw(st.sampled_from(list(Verb)))
+            attempt = draw(st.integers(0, 2))
+            operation = world.operation(name, state=state, verb=verb, attempt=attempt)
+            world.remember(name, operation=operation)
+            if state is OperationState.RUNNING:
+                world.interrupted(name)
+
+
+@st.composite
+def worlds(draw: Any) -> World:
+    """A fleet that was one thing, was partly brought to it, and is declared otherwise now."""
+    world = World()
+    declare(world.fleet, draw)
+    remember(world, draw)
+    if draw(st.integers(0, 3)) < 3:
+        declare(world.fleet, draw)
+        world.commit()
+    look(world, draw)
+    if draw(st.integers(0, 9)) == 9:
+        world.context = replace(world.context, abandoned_revision=ABANDONED)
+    if draw(st.integers(0, 9)) == 9:
+        world.context = replace(world.context, limit_nodes=frozenset(NAMES[:3]))
+    if draw(st.integers(0, 9)) == 9:
+        world.context = replace(world.context, observed_kind="none")
+    return world
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds())
+def test_a_plan_keeps_its_promises(world):
+    plan = world.plan()  # checked, and made again from shuffled values
+    asked = world.context.observed_kind != "none"
+    for action in plan.actions:
+        assert action.node in world.memory
+        assert world.fleet.nodes[action.node].spec.lifecycle is Lifecycle.MANAGED
+        assert world.memory[action.node].operation is None
+        seen = world.observed.get(action.node)
+        if asked:
+            assert seen is not None
+            assert seen.power is not Power.UNKNOWN
+            assert seen.age_s(world.now) <= 120
+    totals = plan.totals
+    parts = totals.as_desired + totals.changes + totals.in_progress + totals.blocked
+    assert parts == totals.nodes
+    assert len(render_text(plan, width=80).splitlines()) >= 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_carrying_a_plan_out_leaves_nothing_that_could_be_done(world):
+    world.context = replace(world.context, abandoned_revision=None)
+    world.fleet.rules(limits={"fleet": 4})
+    world.converged()
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds())
+def test_what_is_settled_cheaply_is_settled_in_depth_as_well(world):
+    desired, observed, memory, context = world.values()
+    for name, wanted in desired.nodes.items():
+        remembered, seen = memory.nodes.get(name), observed.nodes.get(name)
+        node = world.fleet.nodes[name]
+        if remembered is None or not plainly_as_desired(node, wanted, remembered, seen):
+            continue
+        case = Case(
+            node=node,
+            wanted=wanted,
+            remembered=remembered,
+            observation=seen,
+            inventory=desired.inventory,
+            context=context,
+            at=desired.at,
+        )
+        assert (difference(case), unseen(case), stranger(case)) == (None, None, None)
