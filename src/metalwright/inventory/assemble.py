@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from metalwright.inventory.bookings import resolve_assignments
 from metalwright.inventory.codes import Code
-from metalwright.inventory.fleet import Names, check_freezes, check_nodes, resolve_pools
+from metalwright.inventory.fleet import check_freezes, check_nodes, resolve_pools
+from metalwright.inventory.members import Members
 from metalwright.inventory.parse import ParsedFile
 from metalwright.inventory.problems import Declarations, Declared, Problem, declare
 from metalwright.inventory.schema import Positions, dotted, place
@@ -27,10 +28,10 @@ D = TypeVar("D")
 
 
 class Positioned(Protocol):
-    """Looks up where the values of the document at a source stand; empty where it cannot."""
+    """Looks up where the values of the documents of some files stand."""
 
-    def __call__(self, sources: Iterable[Source]) -> Mapping[Source, Positions]:
-        """The positions in each document."""
+    def __call__(self, paths: set[str]) -> Mapping[str, Mapping[int, Positions]]:
+        """The positions by path and first line of the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,15 @@ def assemble(
         own += [replace(finding, path=path) for finding in parsed.findings]
     declared, problems = declare(files)
     problems += check_nodes(declared)
-    names = Names(declared)
+    members = Members(declared)
     resolved, found = resolve_templates(declared)
     problems += found
-    pool_of, found = resolve_pools(declared, names)
+    pool_of, found = resolve_pools(declared, members)
     problems += found
-    assigned, found = resolve_assignments(declared, names, pool_of)
+    assigned, found = resolve_assignments(declared, members, pool_of)
     problems += found
-    problems += check_freezes(declared, pool_of)
-    problems += names.problems
+    problems += check_freezes(declared, members, pool_of)
+    problems += members.problems
     own += _no_nodes(declared)
     errors = _told(own, problems, Severity.ERROR, positions)
     warnings = _told(own, problems, Severity.WARNING, positions)
@@ -127,9 +128,11 @@ def _told(
         key=lambda problem: (problem.source.path, problem.source.line, str(problem.code)),
     )
     places = positions(
-        source
-        for problem in others[:FINDINGS_MAX]
-        for source in (problem.source, *(problem.other or ())[:1])
+        {
+            source.path
+            for problem in others[:FINDINGS_MAX]
+            for source in (problem.source, *(problem.other or ())[:1])
+        }
     )
     shown = sorted({*mine, *(_finding(problem, places) for problem in others[:FINDINGS_MAX])})
     total = len(mine) + len(others)
@@ -144,12 +147,15 @@ def _told(
     return (*shown[:FINDINGS_MAX], last)
 
 
-def _finding(problem: Problem, places: Mapping[Source, Positions]) -> Finding:
-    line, column = place(places.get(problem.source, {}), problem.way, at_key=False)
+def _finding(problem: Problem, places: Mapping[str, Mapping[int, Positions]]) -> Finding:
+    def positions(source: Source) -> Positions:
+        return places.get(source.path, {}).get(source.line, {})
+
+    line, column = place(positions(problem.source), problem.way, at_key=False)
     also = ""
     if problem.other is not None:
         source, way = problem.other
-        other_line, _column = place(places.get(source, {}), way, at_key=False)
+        other_line, _column = place(positions(source), way, at_key=False)
         also = f", see {source.path}:{other_line or source.line}"
     return Finding(
         path=problem.source.path,

@@ -12,15 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from metalwright.inventory.codes import Code
-from metalwright.inventory.fleet import Names
+from metalwright.inventory.members import Members, few
 from metalwright.inventory.problems import Declarations, Declared, Problem, in_order
 from metalwright.inventory.yaml_documents import Path
 from metalwright.model.documents import Assignment
 from metalwright.model.fields import format_instant
-from metalwright.model.noderange import fold
 from metalwright.model.tenancy import When
 
-WINDOWS_MAX: Final = 1_000_000
+WINDOWS_MAX: Final = 500_000
 OVERLAPS_MAX: Final = 2_000
 _EVER: Final = datetime.min.replace(tzinfo=UTC)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -30,7 +29,7 @@ Pair = tuple[str, str]
 
 
 def resolve_assignments(
-    declared: Declarations, names: Names, pool_of: Mapping[str, str]
+    declared: Declarations, members: Members, pool_of: Mapping[str, str]
 ) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
     """The nodes of each assignment in written order, and what is wrong with the assignments."""
     assigned: dict[str, tuple[str, ...]] = {}
@@ -48,7 +47,7 @@ def resolve_assignments(
             for kind, name, way in references
             if not declared.knows(kind, name)
         ]
-        nodes = names.unfold(spec.nodes, source, ("spec", "nodes"))
+        nodes = members.unfold(spec.nodes, source, ("spec", "nodes"))
         if spec.pool in declared.pools:
             problems += _outside(assignment, nodes, pool_of)
         assigned[assignment.value.metadata.name] = tuple(nodes)
@@ -69,7 +68,7 @@ def _outside(
             source=assignment.source,
             way=way,
             code=Code.ASSIGNMENT_OUTSIDE_POOL,
-            message=f"{fold(outside)} {'is' if len(outside) == 1 else 'are'} not in pool {pool!r}",
+            message=f"{few(outside)} {'is' if len(outside) == 1 else 'are'} not in pool {pool!r}",
             hint=_where(outside, pool_of),
         )
         for way, outside in by_place.items()
@@ -150,7 +149,7 @@ def _told(declared: Declarations, found: Mapping[Pair, tuple[Span, list[str]]]) 
                 source=second.source,
                 way=("spec", "when") if second.value.spec.when is not None else ("spec", "nodes"),
                 code=Code.ASSIGNMENT_OVERLAP,
-                message=f"{fold(nodes)} {'is' if len(nodes) == 1 else 'are'} wanted by assignment"
+                message=f"{few(nodes)} {'is' if len(nodes) == 1 else 'are'} wanted by assignment"
                 f" {first.value.metadata.name!r} too, from {begin} {until}",
                 other=(first.source, ("spec", "when")),
             )

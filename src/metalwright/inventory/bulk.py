@@ -161,5 +161,7 @@ def _ended_well(process: subprocess.Popen[bytes], command: str) -> None:
     if status == -signal.SIGKILL:
         raise RepositoryError(f"git {command} did not end within {READ_TIMEOUT_S:g} s")
     if status != 0:
-        text = clean(errors.decode("utf-8", "replace")) or f"exit status {status}"
+        # A tree some 50,000 directories deep overflows git's own stack: signal 11 (git 2.39).
+        died = f"it died of signal {-status}" if status < 0 else f"exit status {status}"
+        text = clean(errors.decode("utf-8", "replace")) or died
         raise RepositoryError(f"git {command} failed: {text}")

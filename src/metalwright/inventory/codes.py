@@ -1,7 +1,7 @@
 """Every kind of problem that the loader can find, with a stable code and a sentence each.
 
 The codes are what tools and the documentation refer to: a code is never renamed or given another
-meaning. `docs/operating.md` has a heading for each. This module finds nothing by itself.
+meaning. `docs/inventory.md` has a heading for each. This module finds nothing by itself.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Code(StrEnum):
     POOL_NODE_IN_TWO = "pool/node-in-two"
     POOL_EMPTY = "pool/empty"
     SELECTOR_MATCHES_NOTHING = "selector/matches-nothing"
+    SELECTOR_TOO_MUCH = "selector/too-much"
 
     TEMPLATE_CYCLE = "template/cycle"
     TEMPLATE_TOO_DEEP = "template/too-deep"
@@ -131,6 +132,8 @@ MEANING: Final[dict[Code, str]] = {
     Code.POOL_NODE_IN_TWO: "A node that is in two pools; a node is in one pool at most.",
     Code.POOL_EMPTY: "A pool without any node (a warning).",
     Code.SELECTOR_MATCHES_NOTHING: "A selector that matches no node (a warning).",
+    Code.SELECTOR_TOO_MUCH: "The selectors of pools and freezes together are more work than is"
+    " done: too many long ones for so many nodes.",
     Code.TEMPLATE_CYCLE: "Boot templates that extend each other in a circle.",
     Code.TEMPLATE_TOO_DEEP: "A chain of more than 16 boot templates that extend each other.",
     Code.TEMPLATE_WITHOUT_METHOD: "A boot template without a method, neither its own nor a"

@@ -70,7 +70,10 @@ def _assemble(path: Path) -> Assembled:
     parsed = ParsedFiles().of(files, contents, findings)
     by_path = {file.path: file for file in files}
     return assemble(
-        NO_COMMIT, parsed, findings, lambda sources: positions_in(by_path, contents, sources)
+        NO_COMMIT,
+        parsed,
+        findings,
+        lambda paths: positions_in({path: by_path[path] for path in paths}, contents),
     )
 
 

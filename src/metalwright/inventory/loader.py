@@ -33,6 +33,7 @@ from metalwright.model.inventory import Commit, Inventory, Source
 PARSED_BYTES_MAX: Final = 128 * 1024 * 1024
 REVISIONS_KEPT_MAX: Final = 2
 COLD_FILES_MIN: Final = 500
+LOCATED_FILES_MAX: Final = 64
 
 
 class Contents(Protocol):
@@ -52,6 +53,8 @@ class Loader:
         self._repository = repository
         self._parsed = ParsedFiles()
         self._assembled: OrderedDict[str, Assembled] = OrderedDict()
+        self._listed: tuple[str, dict[str, InventoryFile]] | None = None
+        self._places: OrderedDict[str, dict[int, Positions]] = OrderedDict()
         self.last_warnings: tuple[Finding, ...] = ()
 
     def load(self, rev: str) -> Inventory:
@@ -80,10 +83,20 @@ class Loader:
             RepositoryError: the revision cannot be read. A file or field that is not there leaves
                 the source as it is.
         """
-        commit = self._repository.commit(revision)
-        files, _findings = select(self._repository.files(commit.id))
-        places = positions_in({file.path: file for file in files}, self._repository, [source])
-        line = line_of(places.get(source, {}), source.field)
+        commit = self._repository.resolve(revision)
+        if self._listed is None or self._listed[0] != commit:
+            files, _findings = select(self._repository.files(commit))
+            self._listed = (commit, {file.path: file for file in files})
+        file = self._listed[1].get(source.path)
+        if file is None:
+            return source
+        places = self._places.get(file.id)
+        if places is None:
+            found = positions_in({file.path: file}, self._repository)
+            self._places[file.id] = places = found.get(file.path, {})
+            while len(self._places) > LOCATED_FILES_MAX:
+                self._places.popitem(last=False)
+        line = line_of(places.get(source.line, {}), source.field)
         return replace(source, line=line) if line else source
 
     def _assemble(self, commit: Commit) -> Assembled:
@@ -97,7 +110,7 @@ class Loader:
             commit,
             parsed,
             findings,
-            lambda sources: positions_in(by_path, self._repository, sources),
+            lambda paths: positions_in({path: by_path[path] for path in paths}, self._repository),
         )
 
 
@@ -178,22 +191,21 @@ def _collector_at_rest(files: int) -> Iterator[None]:
 
 
 def positions_in(
-    files: Mapping[str, InventoryFile], contents: Contents, sources: Iterable[Source]
-) -> dict[Source, Positions]:
-    """Where the values of the documents at these sources stand, each file read once."""
-    by_id: dict[str, set[Source]] = {}
-    for source in sources:
-        if source.path in files:
-            by_id.setdefault(files[source.path].id, set()).add(source)
-    if not by_id:
+    files: Mapping[str, InventoryFile], contents: Contents
+) -> dict[str, dict[int, Positions]]:
+    """Where the values of each document stand: by path, then by the document's first line."""
+    paths: dict[str, list[str]] = {}
+    for path, file in files.items():
+        paths.setdefault(file.id, []).append(path)
+    if not paths:
         return {}
-    small = [key for key, size in contents.sizes(by_id).items() if size <= FILE_BYTES_MAX]
-    found: dict[Source, Positions] = {}
-    for identity, data in contents.blobs(small):
-        by_line = positions_of(data)
-        for source in by_id[identity]:
-            found[source] = by_line.get(source.line, {})
-    return found
+    small = [key for key, size in contents.sizes(paths).items() if size <= FILE_BYTES_MAX]
+    return {
+        path: by_line
+        for identity, data in contents.blobs(small)
+        for by_line in (positions_of(data),)
+        for path in paths[identity]
+    }
 
 
 def line_of(positions: Positions, field: str) -> int:
