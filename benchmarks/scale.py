@@ -23,12 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metalwright.plan import PlanContext, check, make, render_text
-
 from metalwright.inventory import Loader, Repository
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observation, Observed, Power, Reading
 from metalwright.model.operation import Applied, EffectKind, Memory, NodeMemory
+from metalwright.plan import PlanContext, check, make, render_text
 from metalwright.schedule import desired
 
 SIZES = (1_000, 10_000)

@@ -31,7 +31,9 @@ from metalwright.errors import SettingsError
 ENV_PREFIX = "METALWRIGHT_"
 FILE_NAMES = (Path("metalwright.toml"), Path("/etc/metalwright/metalwright.toml"))
 
-RELOADABLE = frozenset({"observe", "log", "poll_interval_s", "cycle_interval_s"})
+RELOADABLE = frozenset(
+    {"observe", "log", "poll_interval_s", "cycle_interval_s", "history_keep_days"}
+)
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Workers = Annotated[int, Field(ge=1, le=512)]
@@ -111,6 +113,7 @@ class Settings(BaseSettings):
     fetch_timeout_s: Seconds = 60.0
     poll_interval_s: Seconds = 30.0
     cycle_interval_s: Seconds = 15.0
+    history_keep_days: Annotated[int, Field(ge=1, le=36_500)] = 730
     observe: ObserveSettings = ObserveSettings()
     execute: ExecuteSettings = ExecuteSettings()
     drivers: DriverSettings = DriverSettings()

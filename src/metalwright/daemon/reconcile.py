@@ -19,7 +19,7 @@ from metalwright.errors import InventoryError, MetalwrightError, PlanError, Repo
 from metalwright.execute import CycleReport
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.finding import Finding
-from metalwright.model.inventory import Commit, Inventory
+from metalwright.model.inventory import Commit, Inventory, Source
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Applied, Memory
 from metalwright.model.plan import Plan
@@ -59,6 +59,7 @@ class Reconciler:
         self._head: str | None = None
         self._desired: Desired | None = None
         self._blames: dict[tuple[str, tuple[str, ...], str | None], Commit | None] = {}
+        self._places: dict[tuple[str, Source], Source] = {}
 
     def follow_head(self) -> None:
         """Load HEAD when it moved. One with errors leaves the last good revision in force."""
@@ -134,13 +135,22 @@ class Reconciler:
         """The last commit that touched one of `paths`; asked of git once."""
         key = (revision, paths, since)
         if key not in self._blames:
-            if len(self._blames) >= BLAMES_MAX:
+            if len(self._blames) >= ANSWERS_MAX:
                 self._blames.clear()
             repository = self.fleet.repository
             # What a rewritten history dropped is no beginning to search from, and may be gone.
             known = since is not None and repository.is_ancestor(since, revision)
             self._blames[key] = repository.latest_commit(revision, paths, since if known else None)
         return self._blames[key]
+
+    def locate(self, revision: str, source: Source) -> Source:
+        """The source with its field's own line; asked of git once."""
+        key = (revision, source)
+        if key not in self._places:
+            if len(self._places) >= ANSWERS_MAX:
+                self._places.clear()
+            self._places[key] = self.fleet.loader.locate(source, revision)
+        return self._places[key]
 
     def plan(
         self, desired: Desired, observed: Observed, memory: Memory, context: PlanContext
@@ -155,7 +165,11 @@ class Reconciler:
         if violations:
             raise PlanError(violations)
         revision = desired.inventory.revision.id
-        return attribute(plan, lambda paths, since: self.blame(revision, paths, since))
+        return attribute(
+            plan,
+            lambda paths, since: self.blame(revision, paths, since),
+            lambda source: self.locate(revision, source),
+        )
 
     def cycle(self) -> CycleResult:
         """Run one cycle.
@@ -201,7 +215,7 @@ def applied_as(wanted: DesiredNode, revision: str, now: datetime) -> Applied:
     )
 
 
-BLAMES_MAX = 10_000
+ANSWERS_MAX = 10_000
 """Answers of git kept, so that a daemon that runs for years does not grow."""
 
 

@@ -10,7 +10,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -31,6 +31,7 @@ WAIT_MIN_S = 0.05
 SAVE_INTERVAL_S = 2.0
 POLL_JITTER = 0.2
 FAILED_CYCLE_PAUSE_S = 5.0
+PRUNE_INTERVAL = timedelta(days=1)
 
 
 class Service:
@@ -47,6 +48,7 @@ class Service:
         self._wake, self._stop, self._reload = (threading.Event() for _ in range(3))
         self._said = ""
         self._saved_at: datetime | None = None
+        self._pruned_at: datetime | None = None
         self._file_stamp = _stamp(path)
 
     def wake(self) -> None:
@@ -114,6 +116,7 @@ class Service:
             return
         self._say(reconciler, result)
         self._save(fleet, reconciler, result)
+        self._prune(fleet, result.at)
         self.on_cycle(result)
 
     def _say(self, reconciler: Reconciler, result: CycleResult) -> None:
@@ -144,6 +147,19 @@ class Service:
                     fleet.store.put_fact(FACT_IN_FORCE, in_force, result.at)
         except StoreError as error:
             self.log.error("the state for `mw status` was not saved", why=str(error))
+
+    def _prune(self, fleet: Fleet, now: datetime) -> None:
+        """Once a day, let go of what was done longer ago than the settings say."""
+        if self._pruned_at is not None and now - self._pruned_at < PRUNE_INTERVAL:
+            return
+        self._pruned_at = now
+        try:
+            count = fleet.store.prune(now - timedelta(days=self.settings.history_keep_days))
+        except StoreError as error:
+            self.log.error("the old history was not pruned", why=str(error))
+            return
+        if count:
+            self.log.info(f"{count} lines of history pruned")
 
     def _pause_s(self, fleet: Fleet, reconciler: Reconciler) -> float:
         """Seconds until the next cycle is due by itself."""

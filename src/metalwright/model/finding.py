@@ -18,7 +18,7 @@ class Finding:
     """One problem: where (line and column from 1, 0 for the whole file), what, and what would be
     right.
 
-    `code` is stable and has a heading in `docs/operating.md`; `value` is the offending value as
+    `code` is stable and has a heading in `docs/inventory.md`; `value` is the offending value as
     text, shortened to 120 characters; `hint` says what would be right.
     """
 
