@@ -69,8 +69,10 @@ def only_error(files: Mapping[str, str]) -> Finding:
         ),
         (
             assignment("x", nodes=["n1"], when={"start": "2027-01-01T01:00:00+01:00"}),
-            "spec.when: n1 is wanted by assignment 'work' too,"
-            + " from 2027-01-01T00:00:00Z for good, see work.yaml:4",
+            (
+                "spec.when: n1 is wanted by assignment 'work' too,"
+                " from 2027-01-01T00:00:00Z for good, see work.yaml:4"
+            ),
         ),
     ],
 )

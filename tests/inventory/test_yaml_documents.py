@@ -16,14 +16,14 @@ from metalwright.inventory import Code
 from metalwright.inventory.files import InventoryFile
 from metalwright.inventory.loader import ParsedFiles
 from metalwright.inventory.parse import ParsedFile, parse_file
-from metalwright.inventory.yaml_documents import (
+from metalwright.inventory.yaml_builder import (
     DEPTH_MAX,
     DOCUMENTS_MAX,
     FILE_FINDINGS_MAX,
     NODES_MAX,
     Position,
-    read_documents,
 )
+from metalwright.inventory.yaml_documents import read_documents
 from metalwright.inventory.yaml_text import FILE_BYTES_MAX, NUMBER_DIGITS_MAX
 from metalwright.model.finding import Finding
 

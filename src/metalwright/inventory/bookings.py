@@ -14,7 +14,7 @@ from typing import Final
 from metalwright.inventory.codes import Code
 from metalwright.inventory.members import Members, few
 from metalwright.inventory.problems import Declarations, Declared, Problem, in_order
-from metalwright.inventory.yaml_documents import Path
+from metalwright.inventory.yaml_builder import Path
 from metalwright.model.documents import Assignment
 from metalwright.model.fields import format_instant
 from metalwright.model.tenancy import When

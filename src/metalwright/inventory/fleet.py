@@ -8,7 +8,7 @@ from typing import Final
 from metalwright.inventory.codes import Code
 from metalwright.inventory.members import Facts, Members, few
 from metalwright.inventory.problems import Declarations, Declared, Problem, in_order
-from metalwright.inventory.yaml_documents import Path
+from metalwright.inventory.yaml_builder import Path
 from metalwright.model.documents import Node, Pool
 from metalwright.model.finding import Severity
 from metalwright.model.inventory import Source, attributes

@@ -12,7 +12,7 @@ from typing import Final
 
 from metalwright.inventory.codes import Code
 from metalwright.inventory.problems import Declarations, Problem
-from metalwright.inventory.yaml_documents import Path
+from metalwright.inventory.yaml_builder import Path
 from metalwright.model.finding import Severity
 from metalwright.model.inventory import Source
 from metalwright.model.noderange import NodeRangeError, fold, unfold

@@ -17,13 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from metalwright.inventory.codes import Code
 from metalwright.inventory.schema import Positions, dotted, findings_of, place, suggestion
-from metalwright.inventory.yaml_documents import (
-    FILE_FINDINGS_MAX,
-    LIMITS,
-    Path,
-    RawDocument,
-    read_documents,
-)
+from metalwright.inventory.yaml_builder import FILE_FINDINGS_MAX, LIMITS, Path, RawDocument
+from metalwright.inventory.yaml_documents import read_documents
 from metalwright.inventory.yaml_text import shorten
 from metalwright.model.documents import (
     API_VERSION,

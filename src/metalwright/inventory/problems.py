@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from metalwright.inventory.codes import Code
 from metalwright.inventory.parse import ParsedFile
 from metalwright.inventory.schema import suggestion
-from metalwright.inventory.yaml_documents import Path
+from metalwright.inventory.yaml_builder import Path
 from metalwright.model.documents import (
     Assignment,
     BootTemplate,

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from metalwright.inventory.codes import Code
 from metalwright.inventory.location import without_secrets
-from metalwright.inventory.yaml_documents import Path, Position
+from metalwright.inventory.yaml_builder import Path, Position
 from metalwright.inventory.yaml_text import shorten
 from metalwright.model import fields
 from metalwright.model.finding import Finding

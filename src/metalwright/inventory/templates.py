@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from metalwright.inventory.codes import Code
 from metalwright.inventory.problems import Declarations, Declared, Problem
-from metalwright.inventory.yaml_documents import Path
+from metalwright.inventory.yaml_builder import Path
 from metalwright.model.digest import digest_of
 from metalwright.model.documents import BootTemplate
 from metalwright.model.inventory import ResolvedTemplate
