@@ -34,7 +34,7 @@ from metalwright.model.operation import (
     Stage,
     Verb,
 )
-from metalwright.model.plan import Action, Blocked, Fate, InProgress, Plan, Totals
+from metalwright.model.plan import Action, Fate, InProgress, Plan, Totals
 from metalwright.model.policy import FleetLimits, PolicySpec, Retries, StageTimeouts
 from metalwright.model.template import Method, WipePolicy
 from metalwright.model.tenancy import PoolLimits, PoolSpec, PowerState, Resting
@@ -177,7 +177,7 @@ class Rig:
         self.observed = Observed()
         self.wanted: dict[str, tuple[Verb, Target, int]] = {}
         self.fates: dict[str, Fate] = {}
-        self.blocked: tuple[Blocked, ...] = ()
+        self.abandoned_revision: str | None = None
         self.reports: list[CycleReport] = []
         self.store: Store
         self.engine: Engine
@@ -278,7 +278,7 @@ class Rig:
             totals=totals,
             actions=tuple(actions),
             in_progress=tuple(going),
-            blocked=self.blocked,
+            abandoned_revision=self.abandoned_revision,
         )
 
     def action(self, name: str, verb: Verb, target: Target, priority: int) -> Action:

@@ -31,7 +31,7 @@ from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Power
 from metalwright.model.operation import Effect, EffectKind, OperationState, Stage, Verb
-from metalwright.model.plan import Blocked, BlockedReason, Fate
+from metalwright.model.plan import Fate
 from metalwright.model.policy import FleetLimits
 from metalwright.model.template import Method, WipePolicy
 
@@ -623,10 +623,10 @@ def test_a_rewritten_history_is_not_taken_for_applied(rig: Rig) -> None:
     rig.settle()
     first = rig.inventory.revision.id
     rig.inventory = replace(rig.inventory, revision=a_commit("f"))
-    rig.blocked = (Blocked(node="n0", reason=BlockedReason.HISTORY_REWRITTEN, message="stop"),)
+    rig.abandoned_revision = first
     rig.cycle()
     assert rig.store.memory().applied_revision == first
-    rig.blocked = ()
+    rig.abandoned_revision = None
     rig.cycle()
     assert rig.store.memory().applied_revision == "f" * 40
 

@@ -58,7 +58,7 @@ def test_migrated_checks_are_those_of_the_program(store: Store, url: str, tmp_pa
     engine.dispose()
     for table in metadata.tables:
         assert checks(url, table) == checks(other, table), table
-    assert sum(len(checks(url, table)) for table in metadata.tables) == 9
+    assert sum(len(checks(url, table)) for table in metadata.tables) == 10
 
 
 def checks(url: str, table: str) -> list[str]:

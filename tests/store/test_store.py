@@ -60,6 +60,37 @@ def test_an_empty_store_remembers_nothing(store: Store) -> None:
     assert store.slots() == {}
 
 
+def test_what_a_node_was_before_an_interruption_is_kept_until_something_succeeds(
+    opened: Callable[[], Store],
+) -> None:
+    store = opened()
+    adopt(store, "n1")
+    for key in ("o1", "o2"):
+        operation = an_operation(key, "n1")
+        store.create([operation], NOW, COMMIT.id)
+        assert store.memory().nodes["n1"].applied == an_applied(), key
+        running = admitted(operation)
+        assert store.admit(running, FLEET, after(1))
+        assert store.finish(replace(running, state=OperationState.SUPERSEDED), None, after(2))
+        remembered = opened().memory().nodes["n1"]
+        assert (remembered.applied, remembered.former) == (None, an_applied())
+        if key == "o1":
+            store.adopt({"n1": an_applied()}, "ada", after(3))
+    store.record_unchanged({"n1": an_applied()}, after(4))
+    assert store.memory().nodes["n1"].applied is None, "a name does not settle a doubt"
+    operation = an_operation("o3", "n1")
+    store.create([operation], NOW, COMMIT.id)
+    running = admitted(operation)
+    assert store.admit(running, FLEET, after(5))
+    assert store.memory().nodes["n1"].former == an_applied()
+    assert store.finish(replace(running, state=OperationState.ACTIVE), an_applied(), after(6))
+    remembered = store.memory().nodes["n1"]
+    assert (remembered.applied, remembered.former) == (an_applied(), None)
+    store.adopt({"n1": None}, "ada", after(7))
+    remembered = store.memory().nodes["n1"]
+    assert (remembered.applied, remembered.former) == (None, None)
+
+
 def test_what_is_written_is_read_back_equal_by_another_opening(
     opened: Callable[[], Store],
 ) -> None:
@@ -73,7 +104,13 @@ def test_what_is_written_is_read_back_equal_by_another_opening(
     assert memory == store.memory()
     assert memory == Memory(
         nodes=FrozenDict(
-            n1=NodeMemory(node="n1", adopted_at=NOW, adopted_by="ada", operation=running)
+            n1=NodeMemory(
+                node="n1",
+                adopted_at=NOW,
+                adopted_by="ada",
+                former=an_applied(),
+                operation=running,
+            )
         ),
         applied_revision=COMMIT.id,
         slots=FrozenDict(fleet=1),

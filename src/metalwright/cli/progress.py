@@ -93,14 +93,24 @@ def _bars(plan: Plan) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row(
         "as desired",
-        ProgressBar(total=max(1, totals.nodes), completed=totals.as_desired, width=BAR_WIDTH),
+        ProgressBar(
+            total=max(1, totals.nodes),
+            completed=totals.as_desired,
+            width=BAR_WIDTH,
+            complete_style="green",
+            finished_style="green",
+        ),
         f"{totals.as_desired}/{totals.nodes}",
     )
     for use in plan.limits:
         table.add_row(
             f"slots {use.scope}",
             ProgressBar(
-                total=use.limit, completed=use.held, width=BAR_WIDTH, complete_style="yellow"
+                total=use.limit,
+                completed=use.held,
+                width=BAR_WIDTH,
+                complete_style="yellow",
+                finished_style="yellow",
             ),
             f"{use.held}/{use.limit}",
         )

@@ -188,7 +188,7 @@ class Reconciler:
         memory, observed = fleet.store.memory(), fleet.sweeper.snapshot()
         context = self.context(memory, self.inventory)
         plan = self.plan(desired, observed, memory, context)
-        if context.abandoned_revision is None:
+        if plan.abandoned_revision is None:
             renamed = unchanged_records(desired, memory, observed, self.inventory)
             fleet.store.record_unchanged(renamed, now)
         report = fleet.engine.carry_out(plan, self.inventory, observed, now)
@@ -234,6 +234,8 @@ def sentence_of(plan: Plan, report: CycleReport, trouble: str) -> str:
         reasons = _counts(totals.by_blocked)
         parts.append(f"{totals.blocked} blocked ({reasons})")
     parts.append(f"{totals.as_desired} as desired")
+    if plan.abandoned_revision is not None:
+        parts.append(f"stopped: the history no longer has {plan.abandoned_revision[:12]}")
     ending = f"; the newest commit is not in force: {trouble.splitlines()[0]}" if trouble else ""
     return f"revision {plan.revision.id[:7]}: {', '.join(parts)}{ending}"
 

@@ -159,7 +159,7 @@ class Service:
             self.log.error("the old history was not pruned", why=str(error))
             return
         if count:
-            self.log.info(f"{count} lines of history pruned")
+            self.log.info("old history pruned", lines=count)
 
     def _pause_s(self, fleet: Fleet, reconciler: Reconciler) -> float:
         """Seconds until the next cycle is due by itself."""

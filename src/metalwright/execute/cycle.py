@@ -33,7 +33,7 @@ from metalwright.model.inventory import Inventory
 from metalwright.model.limits import fits, limit_of, scopes_of
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Operation, OperationState
-from metalwright.model.plan import Action, BlockedReason, Fate, Plan
+from metalwright.model.plan import Action, Fate, Plan
 from metalwright.model.policy import PolicySpec
 
 STEPS_MAX = 16
@@ -94,8 +94,7 @@ class Cycle:
 
     def create(self, plan: Plan) -> None:
         """Make an operation of every action; with a rewritten history the revision is not ours."""
-        rewritten = any(each.reason is BlockedReason.HISTORY_REWRITTEN for each in plan.blocked)
-        revision = None if rewritten else plan.revision.id
+        revision = plan.revision.id if plan.abandoned_revision is None else None
         wanted = [
             self._operation(action, plan)
             for action in plan.actions

@@ -94,7 +94,7 @@ class Ledger(Pages):
             row = self.connection.execute(
                 select(nodes.c.applied, targets.c.body)
                 .join(targets, targets.c.id == nodes.c.target_id)
-                .where(nodes.c.node == node)
+                .where(nodes.c.node == node, nodes.c.in_doubt == 0)
             ).one_or_none()
             values = self.applied_columns(applied)
             if row is None or node in busy or not _same_digest(row.body, applied.target):
@@ -173,7 +173,8 @@ class Ledger(Pages):
             )
         self._write(operation)
         if operation.verb not in _KEEPS_APPLIED:
-            self.update_node(operation.node, self.applied_columns(None))
+            # What it was stays in the row: while in doubt it is the node's `former` state.
+            self.update_node(operation.node, {"in_doubt": 1})
         names = ", ".join(f"{scope}#{number}" for scope, number in granted.items())
         self.note(operation, "admitted", at, names)
         return True

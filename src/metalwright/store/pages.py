@@ -100,11 +100,15 @@ class Pages:
             found.update(self.connection.execute(select(column).where(column.in_(some))).scalars())
         return found
 
-    def applied_columns(self, applied: Applied | None) -> dict[str, str | None]:
+    def applied_columns(self, applied: Applied | None) -> dict[str, str | int | None]:
         """What an applied state is in the row of a node; its target is written first."""
         if applied is None:
-            return {"applied": None, "target_id": None}
-        return {"applied": applied_to_text(applied), "target_id": self.target(applied.target)}
+            return {"applied": None, "target_id": None, "in_doubt": 0}
+        return {
+            "applied": applied_to_text(applied),
+            "target_id": self.target(applied.target),
+            "in_doubt": 0,
+        }
 
     def target(self, target: Target) -> str:
         """The id of a target, written where the store does not have it yet."""

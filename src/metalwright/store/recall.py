@@ -57,15 +57,15 @@ def recall(connection: Connection, known: Recalled) -> Recalled:
     found = _load_targets(connection, keys, known.targets)
     remembered = dict(known.memory.nodes)
     for node in changed:
+        known_as = (
+            None if node.applied is None else applied_from_text(node.applied, found[node.target_id])
+        )
         remembered[node.node] = NodeMemory(
             node=node.node,
             adopted_at=node.adopted_at,
             adopted_by=node.adopted_by,
-            applied=(
-                None
-                if node.applied is None
-                else applied_from_text(node.applied, found[node.target_id])
-            ),
+            applied=None if node.in_doubt else known_as,
+            former=known_as if node.in_doubt else None,
             operation=_operation(node.busy, node.busy_target_id, found),
             failed=_operation(node.failed, node.failed_target_id, found),
         )
@@ -167,7 +167,7 @@ def _in_use(memory: Memory, found: Mapping[str, Target]) -> Mapping[str, Target]
     """The targets that the memory still holds, so that a daemon of years keeps no others."""
     held: set[int] = set()
     for node in memory.nodes.values():
-        for holder in (node.applied, node.operation, node.failed):
+        for holder in (node.applied, node.former, node.operation, node.failed):
             if holder is not None:
                 held.add(id(holder.target))
     return {key: target for key, target in found.items() if id(target) in held}

@@ -121,9 +121,11 @@ nodes = Table(
     Column("adopted_by", Text, nullable=False),
     Column("applied", Text),
     Column("target_id", String(64), ForeignKey("targets.id")),
+    Column("in_doubt", Integer, nullable=False),
     Column("failed_id", String(64), ForeignKey("operations.id")),
     Column("generation", Integer, nullable=False),
     CheckConstraint("(applied IS NULL) = (target_id IS NULL)", name="applied_target"),
+    CheckConstraint("in_doubt IN (0, 1)", name="in_doubt"),
     Index(None, "generation"),
 )
 

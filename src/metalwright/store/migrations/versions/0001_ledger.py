@@ -83,6 +83,7 @@ def _make_operations_and_nodes() -> None:
         sa.Column("adopted_by", sa.Text, nullable=False),
         sa.Column("applied", sa.Text),
         sa.Column("target_id", sa.String(64)),
+        sa.Column("in_doubt", sa.Integer, nullable=False),
         sa.Column("failed_id", sa.String(64)),
         sa.Column("generation", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("node", name=op.f("pk_nodes")),
@@ -95,6 +96,7 @@ def _make_operations_and_nodes() -> None:
         sa.CheckConstraint(
             "(applied IS NULL) = (target_id IS NULL)", name=op.f("ck_nodes_applied_target")
         ),
+        sa.CheckConstraint("in_doubt IN (0, 1)", name=op.f("ck_nodes_in_doubt")),
     )
     op.create_index(op.f("ix_nodes_generation"), "nodes", ["generation"])
 
