@@ -40,6 +40,21 @@ def test_a_commit_is_carried_out_and_reverted(rig: Rig) -> None:
     assert result.sentence.endswith("4 as desired")
 
 
+def test_an_operation_belongs_to_the_commit_that_wanted_it_not_to_the_newest(rig: Rig) -> None:
+    rig.adopt_all()
+    loan = rig.loan("n2")
+    rig.write("note.yaml", "# nothing of any machine\n")
+    newest = rig.commit("A remark")
+    rig.start()
+    rig.wait_settled(newest)
+    rig.stop()
+    with open_fleet(rig.settings(), drive=False, wake=lambda: None) as fleet:
+        (operation,) = fleet.store.operations(None, 10)
+    assert (operation.node, operation.commit.id) == ("n2", loan)
+    assert operation.commit.author == "Ada <ada@lab.example>"
+    assert str(operation.source) == "loan.yaml:4"
+
+
 def test_nothing_is_done_to_nodes_that_nobody_handed_over(rig: Rig) -> None:
     commit = rig.loan("n[1-4]")
     rig.start()

@@ -29,7 +29,7 @@ from metalwright.execute.situation import (
 )
 from metalwright.model.documents import Node
 from metalwright.model.hardware import Lifecycle
-from metalwright.model.inventory import Inventory
+from metalwright.model.inventory import Commit, Inventory
 from metalwright.model.limits import fits, limit_of, scopes_of
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Operation, OperationState
@@ -187,7 +187,7 @@ class Cycle:
             pool=action.pool,
             priority=action.priority,
             stages=action.stages,
-            commit=plan.revision,
+            commit=_wanted_by(action, plan),
             source=action.source,
             created_at=self._now,
             destroys_data=action.destroys_data,
@@ -267,3 +267,9 @@ class Cycle:
             task = Task(operation=operation, node=node, provisioner=provisioner)
             self._tasks[operation.node] = task
             self.tally.say(f"{operation.node}: {operation.intent.kind}")
+
+
+def _wanted_by(action: Action, plan: Plan) -> Commit:
+    """The commit that wanted it: the one behind its first reason, else the plan's revision."""
+    commits = (reason.commit for reason in action.reasons)
+    return next((commit for commit in commits if commit is not None), plan.revision)
