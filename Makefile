@@ -44,6 +44,10 @@ check: $(INSTALLED) ## Lint, formatting, types, architecture, freshness of schem
 test: $(INSTALLED) packages ## Run every test, those against real components included
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
+.PHONY: benchmark
+benchmark: $(INSTALLED) ## Measure load, resolve, plan and memory at 1,000 and 10,000 nodes
+	$(BIN)/python benchmarks/scale.py
+
 .PHONY: format
 format: $(INSTALLED) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .

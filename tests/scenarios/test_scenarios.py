@@ -3,8 +3,8 @@
 Each `*.txt` here is a session. A line `$ command` is run, and what follows is what it printed, with
 its exit code in brackets when that is not 0. `mw` is the installed command, `git` is git in the
 inventory, and `put PATH` writes the lines below it that begin with `| ` to a file of the inventory.
-Instants, ages and durations are replaced by words, since they are never the same twice; commit ids
-are the same every time, since the dates of commits are fixed.
+Instants and ages are replaced by words, since they are never the same twice, and commit ids by
+`<commit 1>`, `<commit 2>` and so on, so that an edit of the example is no difference here.
 
 METALWRIGHT_REWRITE_GOLDEN=1 writes what was answered into the files. Read the difference.
 """
@@ -50,7 +50,7 @@ class Session:
 
     home: Path
     environment: dict[str, str] = field(init=False)
-    commits: int = 0
+    commits: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         (self.home / "metalwright.toml").write_text(SETTINGS, encoding="utf-8")
@@ -87,10 +87,9 @@ class Session:
             words = [sys.executable, "-m", "metalwright", *words[1:]]
         elif words[0] == "git":
             where = self.home / "inventory"
-            self.commits += words[1] in ("commit", "revert")
         else:
             raise AssertionError(f"a scenario knows mw, git, put and example, not {words[0]}")
-        date = f"2026-11-20T08:{self.commits:02}:00Z"
+        date = f"2026-11-20T08:{len(self.commits):02}:00Z"
         done = subprocess.run(
             words,
             cwd=where,
@@ -102,7 +101,12 @@ class Session:
             timeout=TIMEOUT_S,
             check=False,
         )
+        if words[:2] in (["git", "commit"], ["git", "revert"]):
+            head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=where, text=True)
+            self.commits.append(head.strip())
         text = done.stdout.replace(str(self.home), "~")
+        for number, commit in enumerate(self.commits, start=1):
+            text = re.sub(rf"\b{commit[:7]}[0-9a-f]*\b", f"<commit {number}>", text)
         for pattern, word in REPLACED:
             text = pattern.sub(word, text)
         answer = [line.rstrip() for line in text.splitlines()]
