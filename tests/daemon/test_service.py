@@ -75,7 +75,7 @@ def test_an_error_leaves_the_last_good_revision_in_force_also_after_a_restart(ri
     rig.write("bad.yaml", "kind: [")
     rig.commit("A mistake")
     rig.wait(lambda result: "bad.yaml" in result.trouble, "the trouble told")
-    assert "not in force" in rig.results[-1].sentence
+    assert "the last good commit stays in force" in rig.results[-1].sentence
     rig.stop()
     rig.start()
     result = rig.wait(lambda result: result.plan is not None, "a plan after the restart")
@@ -104,14 +104,29 @@ def test_a_remote_repository_is_followed(rig: Rig) -> None:
     rig.git("push", "--quiet", str(upstream), "main")
     rig.wait_settled(commit)
     upstream.rename(rig.home / "gone.git")  # unreachable: the last good one stays in force
-    before = len(rig.results)
-    rig.wait(lambda result: len(rig.results) > before + 2, "more cycles")
-    assert rig.results[-1].plan is not None
-    assert rig.results[-1].plan.revision.id == commit
+    result = rig.wait(lambda result: result.trouble != "", "the trouble told")
+    assert result.plan is not None
+    assert result.plan.revision.id == commit
+    assert "upstream.git" in result.sentence
     (rig.home / "gone.git").rename(upstream)
     commit = rig.loan("n4")
     rig.git("push", "--quiet", str(upstream), "main")
+    assert rig.wait_settled(commit).trouble == ""
+
+
+def test_a_repository_that_cannot_be_read_for_a_while_is_told_only_for_that_while(rig: Rig) -> None:
+    rig.adopt_all()
+    rig.start()
+    commit = rig.git("rev-parse", "HEAD")
     rig.wait_settled(commit)
+    away = rig.home / "away"
+    rig.inventory.rename(away)
+    result = rig.wait(lambda result: result.trouble != "", "the trouble told")
+    assert result.plan is not None
+    assert result.plan.revision.id == commit
+    away.rename(rig.inventory)
+    rig.wait(lambda result: result.trouble == "", "the trouble over")
+    rig.wait_settled(rig.loan("n1"))
 
 
 def test_the_last_cycle_is_kept_for_the_commands(rig: Rig) -> None:

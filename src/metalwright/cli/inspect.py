@@ -64,8 +64,7 @@ def status(
         observed = TypeAdapter(StatusFile).dump_python(
             StatusFile(observed=seen.observed), mode="json"
         )
-        rows = [_row(name, seen) for name in sorted(seen.desired.inventory.nodes)]
-        print_json(observed | {"daemon": daemon, "nodes": rows})
+        print_json(observed | {"daemon": daemon, "nodes": _rows(seen)})
         return
     _print_status(seen, daemon)
 
@@ -82,18 +81,25 @@ def _print_status(seen: Look, daemon: dict[str, Any] | None) -> None:
         f"{totals.in_progress} in progress, {totals.blocked} blocked, {totals.unmanaged} unmanaged"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("node", "pool", "holder", "wanted", "power", "asked", "state"):
+    for heading in _ROW:
         table.add_column(heading, no_wrap=heading != "state", overflow="fold")
-    for name in sorted(seen.desired.inventory.nodes):
-        row = _row(name, seen)
-        table.add_row(*(str(row[key]) for key in _ROW))
+    for row in _rows(seen):
+        table.add_row(*(row[key] for key in _ROW))
     console.print(table, soft_wrap=not console.is_terminal)
 
 
 _ROW = ("node", "pool", "holder", "wanted", "power", "asked", "state")
 
 
-def _row(name: str, seen: Look) -> dict[str, str]:
+def _rows(seen: Look) -> list[dict[str, str]]:
+    states = _states(seen)
+    return [
+        _row(name, seen, states.get(name, "as desired" if name in seen.desired.nodes else "-"))
+        for name in sorted(seen.desired.inventory.nodes)
+    ]
+
+
+def _row(name: str, seen: Look, state: str) -> dict[str, str]:
     wanted = seen.desired.nodes.get(name)
     target = wanted.target if wanted is not None else None
     template = target.template if target is not None else None
@@ -106,22 +112,18 @@ def _row(name: str, seen: Look) -> dict[str, str]:
         "wanted": template.name if template else (target.power.value if target else "-"),
         "power": observation.power.value if observation is not None else "unknown",
         "asked": age,
-        "state": _state(name, seen),
+        "state": state,
     }
 
 
-def _state(name: str, seen: Look) -> str:
-    for action in seen.plan.actions:
-        if action.node == name:
-            return f"to change: {action.verb.value}"
-    for progress in seen.plan.in_progress:
-        if progress.node == name:
-            stage = progress.stage.value if progress.stage is not None else "queued"
-            return f"{progress.verb.value}: {stage}, attempt {progress.attempt}"
-    for blocked in seen.plan.blocked:
-        if blocked.node == name:
-            return f"{blocked.reason.value}: {blocked.message}"
-    return "as desired" if name in seen.desired.nodes else "only observed"
+def _states(seen: Look) -> dict[str, str]:
+    """What the plan says of each node that is not as desired."""
+    states = {each.node: f"{each.reason}: {each.message}" for each in seen.plan.blocked}
+    states |= {each.node: f"to change: {each.verb}" for each in seen.plan.actions}
+    for each in seen.plan.in_progress:
+        stage = each.stage.value if each.stage is not None else "queued"
+        states[each.node] = f"{each.verb}: {stage}, attempt {each.attempt}"
+    return states
 
 
 def show(

@@ -54,7 +54,8 @@ class Reconciler:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.inventory: Inventory | None = None
-        self.trouble = ""
+        self.unfetched = ""  # set by whoever fetches a remote repository
+        self._unread = self._refused = ""
         self.findings: tuple[Finding, ...] = ()
         self._head: str | None = None
         self._desired: Desired | None = None
@@ -65,24 +66,25 @@ class Reconciler:
         """Load HEAD when it moved. One with errors leaves the last good revision in force."""
         try:
             head = self.fleet.repository.head()
-        except RepositoryError as error:
-            self.trouble = str(error)
-            return
-        if head == self._head:
-            return
-        try:
+            self._unread = ""
+            if head == self._head:
+                return
             loaded = self.fleet.loader.load(head)
-        except InventoryError as error:
-            self.trouble, self.findings = str(error), error.findings
-            self._head = head
         except RepositoryError as error:
-            self.trouble = str(error)
+            self._unread = str(error)
+        except InventoryError as error:
+            self._head, self._refused, self.findings = head, str(error), error.findings
         else:
+            self._head, self._refused = head, ""
             self.inventory, self._desired = loaded, None
-            self.trouble, self.findings = "", self.fleet.loader.last_warnings
-            self._head = head
+            self.findings = self.fleet.loader.last_warnings
             return
         self._fall_back()
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest commit may not be the one in force; empty when it is."""
+        return "; ".join(filter(None, (self.unfetched, self._unread, self._refused)))
 
     def _fall_back(self) -> None:
         """At start-up with a broken HEAD: the revision that was in force when we last ran."""
@@ -94,7 +96,7 @@ class Reconciler:
         try:
             self.inventory = self.fleet.loader.load(json.loads(kept[0])["revision"])
         except MetalwrightError as error:
-            self.trouble += f"; the last good revision cannot be read either: {error}"
+            self._refused += f"; the last good revision cannot be read either: {error}"
 
     def resolve(self, now: datetime) -> Desired:
         """The desired state now; kept until the revision or the calendar wants something else."""
@@ -236,7 +238,7 @@ def sentence_of(plan: Plan, report: CycleReport, trouble: str) -> str:
     parts.append(f"{totals.as_desired} as desired")
     if plan.abandoned_revision is not None:
         parts.append(f"stopped: the history no longer has {plan.abandoned_revision[:12]}")
-    ending = f"; the newest commit is not in force: {trouble.splitlines()[0]}" if trouble else ""
+    ending = f"; the last good commit stays in force: {trouble.splitlines()[0]}" if trouble else ""
     return f"revision {plan.revision.id[:7]}: {', '.join(parts)}{ending}"
 
 

@@ -24,7 +24,7 @@ from metalwright.daemon.reconcile import (
     summary,
 )
 from metalwright.errors import PlanError, RepositoryError, SettingsError, StoreError
-from metalwright.inventory import watch_repository
+from metalwright.inventory import Repository, watch_repository
 from metalwright.settings import RELOADABLE, Settings, changes, load_settings
 
 WAIT_MIN_S = 0.05
@@ -83,8 +83,8 @@ class Service:
         with open_fleet(self.settings, drive=True, wake=self.wake) as fleet:
             fleet.sweeper.preload(fleet.store.observed())
             reconciler = Reconciler(fleet)
-            self._fetch_first(fleet)
-            watcher = threading.Thread(target=self._watch, args=(fleet,), daemon=True)
+            self._fetch(fleet.repository, reconciler)
+            watcher = threading.Thread(target=self._watch, args=(fleet, reconciler), daemon=True)
             watcher.start()
             self.log.info(
                 "started", repository=self.settings.repository, branch=self.settings.branch
@@ -97,15 +97,18 @@ class Service:
             self._finish(fleet)
             watcher.join(timeout=self.settings.fetch_timeout_s)
 
-    def _fetch_first(self, fleet: Fleet) -> None:
-        if not fleet.repository.is_remote:
+    def _fetch(self, repository: Repository, reconciler: Reconciler) -> None:
+        """Bring a remote repository's newest commits here; failing that, go on from the mirror."""
+        if not repository.is_remote:
             return
         try:
-            fleet.repository.fetch()
+            repository.fetch()
         except RepositoryError as error:
-            self.log.error(
-                "the repository cannot be fetched; going on from the mirror", why=str(error)
-            )
+            if not reconciler.unfetched:
+                self.log.error("the repository cannot be fetched", why=str(error))
+            reconciler.unfetched = str(error)
+        else:
+            reconciler.unfetched = ""
 
     def _cycle(self, fleet: Fleet, reconciler: Reconciler) -> None:
         try:
@@ -182,7 +185,7 @@ class Service:
             self.log.error("the last outcomes were not recorded", why=str(error))
         self.log.info("stopped")
 
-    def _watch(self, fleet: Fleet) -> None:
+    def _watch(self, fleet: Fleet, reconciler: Reconciler) -> None:
         """Watch a local repository, or fetch a remote one again and again with jitter."""
         if not fleet.repository.is_remote:
             watch_repository(self.settings.repository, self.wake, self._stop)
@@ -193,13 +196,8 @@ class Service:
                 spread = jitter.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)
                 if self._stop.wait(self.settings.poll_interval_s * spread):
                     return
-                try:
-                    before = repository.head()
-                    repository.fetch()
-                    if repository.head() != before:
-                        self.wake()
-                except RepositoryError as error:
-                    self.log.error("the repository cannot be fetched", why=str(error))
+                self._fetch(repository, reconciler)
+                self.wake()
 
     def _reload_when_asked(self, fleet: Fleet) -> None:
         stamp = _stamp(self.path)
