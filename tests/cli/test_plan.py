@@ -53,14 +53,15 @@ def test_the_same_inputs_give_the_same_bytes(home: Home) -> None:
     observed = home.home / "observed.json"
     observed.write_bytes(status.stdout)
     now = max(each["at"] for each in json.loads(status.stdout)["observed"]["nodes"].values())
-    for words in (
-        ("--observed", str(observed), "--at", now, "--format", "json"),
-        ("--observed", str(observed), "--at", now),
-        ("--observed", "none", *AT, "--format", "json"),
-        ("--observed", "none", *AT),
+    # Asked, the machines are off and booting them disturbs nobody; not asked, they might be on.
+    for code, words in (
+        (2, ("--observed", str(observed), "--at", now, "--format", "json")),
+        (2, ("--observed", str(observed), "--at", now)),
+        (3, ("--observed", "none", *AT, "--format", "json")),
+        (3, ("--observed", "none", *AT)),
     ):
         first, second = (home.mw("plan", *words, hash_seed=seed) for seed in ("1", "2"))
-        assert first.returncode == second.returncode == 2, first.stderr
+        assert first.returncode == second.returncode == code, first.stderr
         assert first.stdout == second.stdout
         assert len(first.stdout) > 1_000
 

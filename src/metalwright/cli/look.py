@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from enum import StrEnum
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,14 +27,6 @@ FRESH_INTERVALS = 3
 ASK_DEADLINE_S = 30.0
 
 
-class ObservedFrom(StrEnum):
-    """Where a plan's observations come from."""
-
-    LIVE = "live"
-    FILE = "file"
-    NONE = "none"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """One consistent look at the fleet."""
@@ -46,20 +37,25 @@ class Look:
     plan: Plan
 
 
-def live(fleet: Fleet, nodes: Iterable[Node]) -> Observed:
-    """The daemon's fresh observations, and for the other nodes an answer of their own."""
-    now = fleet.clock()
-    fresh_s = FRESH_INTERVALS * fleet.settings.observe.interval_s
-    kept = {
-        name: observation
-        for name, observation in fleet.store.observed().nodes.items()
-        if 0 <= (now - observation.at).total_seconds() <= fresh_s
-    }
-    wanted = list(nodes)
-    missing = [node for node in wanted if node.metadata.name not in kept]
+def live(fleet: Fleet, nodes: Iterable[Node], memory: Memory) -> Observed:
+    """The daemon's fresh observations, and for the other nodes an answer of their own.
+
+    An answer from before we last brought the node somewhere is not about how it is now.
+    """
+    now, wanted = fleet.clock(), list(nodes)
+    oldest = now - timedelta(seconds=FRESH_INTERVALS * fleet.settings.observe.interval_s)
+    kept = fleet.store.observed().nodes
+
+    def fresh(name: str) -> bool:
+        remembered, seen = memory.nodes.get(name), kept.get(name)
+        applied = remembered.applied if remembered is not None else None
+        since = max(oldest, applied.at) if applied is not None else oldest
+        return seen is not None and since <= seen.at <= now
+
+    missing = [node for node in wanted if not fresh(node.metadata.name)]
     asked = fleet.sweeper.run(missing, ASK_DEADLINE_S) if missing else Observed()
-    names = {node.metadata.name for node in wanted}
-    both = {name: seen for name, seen in kept.items() if name in names} | dict(asked.nodes)
+    names = {node.metadata.name for node in wanted} - asked.nodes.keys()
+    both = {name: kept[name] for name in names if fresh(name)} | dict(asked.nodes)
     return Observed(nodes=FrozenDict(sorted(both.items())))
 
 
@@ -76,19 +72,16 @@ def shifted(observed: Observed, by: timedelta) -> Observed:
     return Observed(nodes=FrozenDict(nodes))
 
 
-def recorded(memory: Memory, desired: Desired) -> Observed:
-    """No hardware asked: every node is taken to be as our records say."""
+def recorded(memory: Memory, at: datetime) -> Observed:
+    """No hardware asked: each node has the power that its record says, unknown without one."""
     nodes = {
         name: Observation(
             node=name,
-            at=desired.at,
-            reading=Reading(
-                power=Power(remembered.applied.target.power.value)
-                if remembered.applied is not None
-                else Power.OFF
-            ),
+            at=at,
+            reading=Reading(power=Power(remembered.applied.target.power.value)),
         )
         for name, remembered in sorted(memory.nodes.items())
+        if remembered.applied is not None
     }
     return Observed(nodes=FrozenDict(nodes))
 
@@ -135,8 +128,8 @@ def look(fleet: Fleet) -> Look:
     """Resolve, ask and plan at this instant, for the commands that explain."""
     reconciler = Reconciler(fleet)
     desired = in_force(fleet)
-    observed = live(fleet, observed_nodes(desired.inventory))
     memory = fleet.store.memory()
+    observed = live(fleet, observed_nodes(desired.inventory), memory)
     context = reconciler.context(memory, desired.inventory)
     plan = reconciler.plan(desired, observed, memory, context)
     return Look(desired=desired, observed=observed, memory=memory, plan=plan)

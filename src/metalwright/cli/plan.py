@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -21,12 +22,15 @@ from metalwright.cli.common import (
     select,
     settings_from,
 )
-from metalwright.cli.look import ObservedFrom, from_file, live, recorded, shifted
-from metalwright.daemon.fleet import Fleet, observed_nodes, open_fleet
+from metalwright.cli.look import from_file, live, recorded, shifted
+from metalwright.daemon.fleet import observed_nodes, open_fleet
 from metalwright.daemon.reconcile import Reconciler
+from metalwright.model.documents import Node
 from metalwright.model.inventory import Inventory
-from metalwright.model.observed import Observed
 from metalwright.plan import exit_code, render_text, to_json
+
+_KINDS: Final[Mapping[str, Literal["live", "none"]]] = {"live": "live", "none": "none"}
+"""What `--observed` may say beside the name of a file."""
 
 
 def register(app: typer.Typer) -> None:
@@ -81,12 +85,13 @@ def plan(
         memory = fleet.store.memory()
         names = select(inventory, [limit]) if limit is not None else None
         context = reconciler.context(memory, inventory, preview=inventory.revision.id != head)
-        source, seen = _observed(fleet, observed, inventory, names)
-        if source is ObservedFrom.LIVE:
+        kind: Literal["live", "file", "none"] = _KINDS.get(observed, "file")
+        context = replace(context, limit_nodes=names, observed_kind=kind)
+        if kind == "live":
+            seen = live(fleet, _asked(inventory, names), memory)
             seen = shifted(seen, now - fleet.clock() if at is not None else timedelta(0))
-        if source is ObservedFrom.NONE:
-            seen = recorded(memory, desired)
-        context = replace(context, limit_nodes=names, observed_kind=source.value)
+        else:
+            seen = from_file(Path(observed)) if kind == "file" else recorded(memory, now)
         made = reconciler.plan(desired, seen, memory, context)
     if out is not None:
         out.write_text(to_json(made) + "\n", encoding="utf-8")
@@ -97,14 +102,7 @@ def plan(
     raise typer.Exit(exit_code(made))
 
 
-def _observed(
-    fleet: Fleet, source: str, inventory: Inventory, names: frozenset[str] | None
-) -> tuple[ObservedFrom, Observed]:
-    if source == ObservedFrom.NONE.value:
-        return ObservedFrom.NONE, Observed()
-    if source != ObservedFrom.LIVE.value:
-        return ObservedFrom.FILE, from_file(Path(source))
-    nodes = [
+def _asked(inventory: Inventory, names: frozenset[str] | None) -> list[Node]:
+    return [
         node for node in observed_nodes(inventory) if names is None or node.metadata.name in names
     ]
-    return ObservedFrom.LIVE, live(fleet, nodes)
