@@ -419,10 +419,26 @@ def test_another_machine_is_told_nothing(
     assert decision.final is final
 
 
-def test_an_operation_that_destroys_nothing_needs_no_identity() -> None:
+def test_an_operation_that_destroys_nothing_needs_no_identity_but_no_other_either() -> None:
     reboot = power_off(verb=Verb.REBOOT, target=a_target())
-    unknown = seen(0.5, identity=Identity(serial="S-other"), **ON_NOW)
+    unknown = seen(0.5, identity=Identity(), **ON_NOW)
     assert isinstance(decide(reboot, a_situation(1, unknown)), Do)
+    other = seen(0.5, identity=Identity(serial="S-other"), **ON_NOW)
+    decision = decide(reboot, a_situation(1, other))
+    assert isinstance(decision, Fail)
+    assert decision.final
+
+
+@pytest.mark.parametrize("operation", [power_off(), told(power_off(), EffectKind.POWER_OFF)])
+def test_what_another_machine_is_does_not_end_a_stage(operation: Operation) -> None:
+    other = seen(12, power=Power.OFF, identity=Identity(serial="S-other"))
+    assert not isinstance(decide(operation, a_situation(13, other)), Enter | Finish)
+
+
+def test_an_observation_from_before_the_clock_was_set_back_starts_nothing() -> None:
+    ahead = seen(3_600, **ON_NOW)
+    decision = decide(power_off(), a_situation(1, ahead))
+    assert isinstance(decision, Wait), decision
 
 
 @pytest.mark.parametrize("kind", sorted(EVERY - {EffectKind.SOFT_POWER_OFF}))
@@ -616,6 +632,8 @@ def test_whatever_is_stored_and_seen(
         assert observation.power is not Power.UNKNOWN
         assert observation.age_s(situation.now) <= situation.observation_ttl_s
         assert not operation.failing
+        assert observation.reading is not None
+        assert observation.reading.identity != Identity(serial="S-other")
         intent = decision.operation.intent
         assert intent is not None
         if intent.kind is EffectKind.WIPE:

@@ -39,6 +39,7 @@ from metalwright.execute.stages import (
     booted,
     identity_check,
     installed,
+    is_ours,
     seen,
 )
 from metalwright.model.identity import Match
@@ -64,14 +65,15 @@ def decide(operation: Operation, situation: Situation) -> Decision:
     if operation.failing:
         return _failed(operation, situation, operation.last_error)
     reading = evidence(operation, situation)
-    if reading is not None and _is_done(operation, reading):
+    ours = reading if reading is not None and is_ours(situation.node, reading) else None
+    if ours is not None and _is_done(operation, ours):
         return _leave(operation, situation)
     if situation.superseded and _may_stop(operation):
         if asked or situation.node is None:
             return Supersede(why=situation.superseded)
         return Wait(why="is asked once more before it is let go")
-    if in_doubt(operation) and reading is not None:
-        resolved = _read_back(operation, reading)
+    if in_doubt(operation) and ours is not None:
+        resolved = _read_back(operation, ours)
         if resolved is not None:
             return resolved
     if _out_of_time(operation, situation):

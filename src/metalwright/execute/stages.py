@@ -79,7 +79,18 @@ def seen(effect: Effect, reading: Reading) -> bool:
 
 
 def identity_check(operation: Operation, node: Node, reading: Reading) -> IdentityCheck:
-    """Whether this is the machine that git means; asked of operations that destroy data only."""
-    if not operation.destroys_data and Stage.WIPE not in operation.stages:
+    """Whether this is the machine that git means; asked before every effect.
+
+    Another machine is never touched. One that does not say who it is may be switched on and off,
+    but not lose data.
+    """
+    check = compare_identity(node.spec, reading.identity)
+    destroys = operation.destroys_data or Stage.WIPE in operation.stages
+    if check.match is Match.UNKNOWN and not destroys:
         return IdentityCheck(match=Match.SAME)
-    return compare_identity(node.spec, reading.identity)
+    return check
+
+
+def is_ours(node: Node | None, reading: Reading) -> bool:
+    """Whether nothing says that another machine answered: that one has done nothing of ours."""
+    return node is None or compare_identity(node.spec, reading.identity).match is not Match.OTHER
