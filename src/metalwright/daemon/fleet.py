@@ -68,7 +68,7 @@ class Fleet:
         clock: Callable[[], datetime] = system_clock,
     ) -> None:
         self.settings, self.clock, self._stack = settings, clock, stack
-        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        _make_state_dir(settings.state_dir)
         if drive:
             stack.enter_context(FleetLock(settings.state_dir / "fleet.lock"))
         self.repository = stack.enter_context(open_repository(settings))
@@ -138,6 +138,16 @@ def open_fleet(settings: Settings, *, drive: bool, wake: Callable[[], None]) -> 
         fleet = Fleet(settings, stack, drive=drive, wake=wake)
         fleet._stack = stack.pop_all()
         return fleet
+
+
+def _make_state_dir(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise SettingsError(
+            f"state_dir {directory} cannot be made: {error.strerror}; name another directory in "
+            "the settings, or in METALWRIGHT_STATE_DIR"
+        ) from error
 
 
 def open_repository(settings: Settings) -> Repository:

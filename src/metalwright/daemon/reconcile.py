@@ -182,12 +182,16 @@ class Reconciler:
         """
         fleet, now = self.fleet, self.fleet.clock()
         assert fleet.engine is not None
+        # Before HEAD: a node that is adopted meanwhile is recorded as a HEAD wants it that this
+        # cycle may not know yet, and would be brought back to the older one.
+        memory = fleet.store.memory()
         self.follow_head()
         if self.inventory is None:
             sentence = f"no revision in force: {self.trouble}"
             return CycleResult(at=now, sentence=sentence, trouble=self.trouble)
         desired = self.resolve(now)
-        memory, observed = fleet.store.memory(), fleet.sweeper.snapshot()
+        fleet.sweeper.follow(observed_nodes(self.inventory))
+        observed = fleet.sweeper.snapshot()
         context = self.context(memory, self.inventory)
         plan = self.plan(desired, observed, memory, context)
         if plan.abandoned_revision is None:

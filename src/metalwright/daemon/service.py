@@ -25,6 +25,8 @@ from metalwright.daemon.reconcile import (
 )
 from metalwright.errors import PlanError, RepositoryError, SettingsError, StoreError
 from metalwright.inventory import Repository, watch_repository
+from metalwright.model.frozen import FrozenDict
+from metalwright.model.observed import Observed
 from metalwright.settings import RELOADABLE, Settings, changes, load_settings
 
 WAIT_MIN_S = 0.05
@@ -81,7 +83,7 @@ class Service:
             LockedError, RepositoryError, StoreError, SettingsError: it cannot start.
         """
         with open_fleet(self.settings, drive=True, wake=self.wake) as fleet:
-            fleet.sweeper.preload(fleet.store.observed())
+            fleet.sweeper.preload(_pauses(fleet.store.observed()))
             reconciler = Reconciler(fleet)
             self._fetch(fleet.repository, reconciler)
             watcher = threading.Thread(target=self._watch, args=(fleet, reconciler), daemon=True)
@@ -219,6 +221,15 @@ class Service:
         self.log.info("settings reloaded", changed=", ".join(taken) or "nothing")
         if left:
             self.log.warning("these settings take a restart", settings=", ".join(left))
+
+
+def _pauses(kept: Observed) -> Observed:
+    """Of an earlier process only the failures, for the pauses that they began.
+
+    A reading does not say which BMC it came from, and git may have moved the node since.
+    """
+    failures = {name: each for name, each in kept.nodes.items() if each.reading is None}
+    return Observed(nodes=FrozenDict(failures))
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:

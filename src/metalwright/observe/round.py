@@ -82,11 +82,15 @@ class Round:
         return self._snapshot
 
     def reconcile(self, nodes: Iterable[Node], busy: frozenset[str], now: datetime) -> None:
+        """Take over the nodes of git, and which of them are busy."""
+        self._busy = busy
+        self.follow(nodes, now)
+
+    def follow(self, nodes: Iterable[Node], now: datetime) -> None:
         """Take over the nodes of git: new ones are due, gone ones are dropped.
 
         A node that got another driver or BMC is a new one: what the old BMC said is not about it.
         """
-        self._busy = busy
         seen: dict[str, Node] = {node.metadata.name: node for node in nodes}
         for name, node in seen.items():
             entry = self._entries.get(name)

@@ -88,6 +88,16 @@ class Sweeper:
             self._round.enqueue(now)
         self._pump()
 
+    def follow(self, nodes: Iterable[Node]) -> None:
+        """Take over the nodes of git and ask nobody: what is not about them is dropped.
+
+        To be called before a `snapshot` that is acted on: after two BMC addresses were swapped in
+        git, what the old BMC said must not let anything be done through the new one.
+        """
+        with self._changed:
+            if not self._closed:
+                self._round.follow(nodes, self._clock())
+
     def run(self, nodes: Iterable[Node], deadline_s: float) -> Observed:
         """Ask each node once, and wait for the answers: for commands that look once.
 

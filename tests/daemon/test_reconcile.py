@@ -1,0 +1,109 @@
+"""Single cycles, for what has to be right however the steps of one fall together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from metalwright.daemon.fleet import Fleet, open_fleet
+from metalwright.daemon.reconcile import CycleResult, Reconciler, applied_as
+from metalwright.daemon.service import _pauses
+from metalwright.inventory import Repository
+from metalwright.model.observed import (
+    ErrorKind,
+    Observation,
+    ObservationError,
+    Observed,
+    Reading,
+)
+
+from .conftest import WAIT_S, Rig
+
+NODE = """\
+apiVersion: metalwright/v1
+kind: Node
+metadata: {{name: n{number}}}
+spec: {{driver: fake, serial: S{number}, bmc: {{address: 192.0.2.{bmc}}}}}
+---
+"""
+
+
+def nodes(*bmcs: int) -> str:
+    return "".join(NODE.format(number=n, bmc=bmc) for n, bmc in enumerate(bmcs, 1))
+
+
+@pytest.fixture
+def fleet(rig: Rig) -> Iterator[Fleet]:
+    rig.write("nodes.yaml", nodes(1, 2, 3, 4))
+    rig.commit("BMCs")
+    rig.adopt_all()
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        yield fleet
+
+
+def as_desired(reconciler: Reconciler) -> CycleResult:
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        result = reconciler.cycle()
+        assert result.plan is not None
+        if result.plan.totals.as_desired == 4:
+            return result
+        assert time.monotonic() < deadline, result.sentence
+        time.sleep(0.05)
+
+
+def test_what_the_old_bmc_said_lets_nothing_be_done_through_the_new_one(
+    rig: Rig, fleet: Fleet
+) -> None:
+    reconciler = Reconciler(fleet)
+    as_desired(reconciler)
+    rig.write("nodes.yaml", nodes(2, 1, 3, 4))
+    rig.loan("n[1-3]")
+    result = reconciler.cycle()
+    assert result.plan is not None
+    assert [action.node for action in result.plan.actions] == ["n3"]
+    assert result.plan.totals.by_blocked == {"NOT_OBSERVED": 2}
+
+
+def test_a_reading_of_an_earlier_process_may_be_of_another_bmc() -> None:
+    now = datetime(2026, 11, 20, 8, tzinfo=UTC)
+    error = ObservationError(kind=ErrorKind.CREDENTIALS, message="refused")
+    refused = Observation(node="n2", at=now, error=error, failures=1, next_attempt_at=now)
+    read = Observation(node="n1", at=now, reading=Reading())
+    assert _pauses(Observed(nodes={"n1": read, "n2": refused})).nodes == {"n2": refused}
+
+
+def test_a_node_adopted_as_of_a_commit_that_a_cycle_does_not_know_is_left_alone(
+    rig: Rig, fleet: Fleet
+) -> None:
+    reconciler = Reconciler(fleet)
+    as_desired(reconciler)
+    fleet.store.forget("n1", "ada", fleet.clock())
+    reconciler.cycle()
+
+    class Overtaken(Repository):
+        """The moment after HEAD was read, somebody commits and adopts."""
+
+        def head(self) -> str:
+            head = super().head()
+            if not (rig.inventory / "loan.yaml").exists():
+                rig.loan("n1")
+                with open_fleet(rig.settings(), drive=False, wake=lambda: None) as other:
+                    newer = Reconciler(other)
+                    newer.follow_head()
+                    now = other.clock()
+                    wanted = newer.resolve(now).nodes["n1"]
+                    applied = applied_as(wanted, super().head(), now)
+                    other.store.adopt({"n1": applied}, "ada", now)
+            return head
+
+    with Overtaken(str(rig.inventory), "main", mirror=None) as overtaken:
+        fleet.repository = overtaken
+        result = reconciler.cycle()
+        assert result.plan is not None
+        assert result.plan.actions == ()
+        reconciler.cycle()
+    assert fleet.store.operations("n1", 9) == ()
