@@ -476,7 +476,9 @@ def test_a_node_that_was_never_asked_or_does_not_tell_its_power_is_not_off(world
     world.converged()
 
 
-@pytest.mark.parametrize(("age_s", "stale"), [(120, False), (120.001, True)])
+@pytest.mark.parametrize(
+    ("age_s", "stale"), [(120, False), (120.001, True), (-2, False), (-3_600, True)]
+)
 def test_an_observation_counts_until_its_ttl_has_passed(world, age_s, stale):
     lend(world)
     world.see("n-1", Power.OFF, age_s=age_s)

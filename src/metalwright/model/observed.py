@@ -100,8 +100,12 @@ class Observation:
         return self.reading.power if self.reading is not None else Power.UNKNOWN
 
     def age_s(self, now: datetime) -> float:
-        """Seconds since the asking began; never negative."""
-        return max(0.0, (now - self.at).total_seconds())
+        """Seconds since the asking began; never negative.
+
+        One from the future was made before the clock was set back: how long ago is not known, so
+        it counts as old as it is ahead, not as fresh until that time has come again.
+        """
+        return abs((now - self.at).total_seconds())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,10 @@ def _seen(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  
     if seen is None or seen.reading is None or seen.reading.power is Power.UNKNOWN:
         yield "is changed on unknown power"
         return
-    if (facts.desired.at - seen.at).total_seconds() > facts.desired.inventory.rules.observation_ttl:
+    if (
+        abs((facts.desired.at - seen.at).total_seconds())
+        > facts.desired.inventory.rules.observation_ttl
+    ):
         yield "is changed on an observation that is too old"
     spec, found = facts.desired.inventory.nodes[action.node].spec, seen.reading.identity
     pairs = [(spec.serial, found.serial), (spec.system_uuid, found.system_uuid)]
