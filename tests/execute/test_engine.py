@@ -573,6 +573,35 @@ def test_a_lowered_limit_kills_nothing_and_admits_nothing(tmp_path: Path) -> Non
         assert len(ends) == 5
 
 
+@pytest.mark.parametrize("how", ["rack limit", "pool limit", "moved"])
+def test_what_runs_already_counts_in_a_scope_that_is_limited_later(
+    tmp_path: Path, how: str
+) -> None:
+    with Rig(tmp_path, nodes=0) as rig:
+        before = {"rack limit": "a01", "pool limit": "a01", "moved": "a09"}[how]
+        free = replace(RULES, limits=FleetLimits(fleet=4))
+        names = [f"n{number}" for number in range(4)]
+        rules = RULES if how == "moved" else free
+        first = [a_node(name, before) for name in names[:2]]
+        rest = [a_node(name, "a01") for name in names[2:]]
+        rig.inventory = an_inventory(first + rest, rules)
+        rig.adopt()
+        for name in names[:2]:
+            rig.want(name, Verb.DEPLOY, a_target())
+        rig.cycle()
+        assert rig.reports[-1].running == 2
+        nodes = [a_node(name, "a01") for name in names]
+        if how == "pool limit":
+            rig.inventory = an_inventory(nodes, free, pool_limit=2)
+        else:
+            rig.inventory = an_inventory(nodes, RULES)
+        for name in names:
+            rig.want(name, Verb.DEPLOY, a_target())
+        rig.settle()
+        assert max(report.running for report in rig.reports) == 2, rig.story()
+        assert [rig.state(name) for name in names] == [OperationState.ACTIVE] * 4
+
+
 def test_pending_operations_start_by_priority_then_age_then_name(tmp_path: Path) -> None:
     with Rig(tmp_path, nodes=4) as rig:
         rules = replace(RULES, limits=FleetLimits(fleet=1))

@@ -16,6 +16,8 @@ from metalwright.execute.life import again, backoff_s, ended
 from metalwright.execute.ports import Journal, Provisioner, Random
 from metalwright.execute.report import Tally
 from metalwright.execute.situation import Fail
+from metalwright.model.inventory import Inventory
+from metalwright.model.limits import scopes_of
 from metalwright.model.operation import Applied, Operation, OperationState
 from metalwright.model.policy import Retries
 
@@ -64,6 +66,18 @@ class Changes:
 
     def _in_state(self, state: OperationState) -> list[Operation]:
         return [each for _, each in sorted(self.operations.items()) if each.state is state]
+
+    def uncounted(self, inventory: Inventory) -> Counter[str]:
+        """Running operations by the scopes that they are in by now and hold no slot of: git limited
+        the scope, or moved the node to another rack or pool, after they were admitted.
+        """
+        return Counter(
+            scope
+            for operation in self.running()
+            if operation.node in inventory.nodes
+            for scope in scopes_of(inventory, operation.node)
+            if scope not in self._scopes.get(operation.id, ())
+        )
 
     def create(self, wanted: list[Operation], revision: str | None) -> None:
         """Make pending operations, and remember the revision that they come from."""

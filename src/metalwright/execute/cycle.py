@@ -6,6 +6,7 @@ Nothing here touches hardware. What is to be done there is gathered in `_tasks` 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -59,6 +60,7 @@ class Cycle:
         self._tasks: dict[str, Task] = {}
         self._unobserved: set[str] = set()
         self._answered: set[str] = set()
+        self._uncounted: Counter[str] = Counter()
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Write down what the drivers answered."""
@@ -119,6 +121,8 @@ class Cycle:
 
         A retry queues up by when it became due, so a failing node does not stand before others.
         """
+        if self._inventory is not None:
+            self._uncounted = self._changes.uncounted(self._inventory)
         known = {entry.operation_id for entry in plan.in_progress}
         fresh = {action.node for action in plan.actions}
         queue = sorted(
@@ -205,7 +209,9 @@ class Cycle:
         if self._changes.held["fleet"] >= self._rules.limits.fleet:
             return "a slot"  # the usual reason, found without working out the other scopes
         scopes = scopes_of(self._inventory, operation.node)
-        limits = {scope: limit_of(self._inventory, scope) for scope in scopes}
+        limits = {
+            scope: limit_of(self._inventory, scope) - self._uncounted[scope] for scope in scopes
+        }
         if not fits(scopes, limits, self._changes.held):
             return "a slot"
         situation = self._situation(operation, "")
