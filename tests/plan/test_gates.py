@@ -96,6 +96,40 @@ def test_a_commit_that_acknowledges_the_digest_lets_them_go(world, digits):
     world.nothing_left()
 
 
+@pytest.mark.parametrize("acknowledges", [False, True])
+def test_nodes_that_answer_one_by_one_do_not_slip_under_the_radius(world, acknowledges):
+    edit(world)
+    radius(world, nodes_max=3)
+    digest = world.plan().change_digest
+    if acknowledges:
+        radius(world, digest, nodes_max=3)
+    seen, world.observed = world.observed, {}
+    for number in range(1, 10):
+        world.observed[f"n-{number}"] = seen[f"n-{number}"]
+        plan = world.plan()
+        assert plan.actions == ()
+        assert plan.totals.by_blocked["BLAST_RADIUS"] == number
+        assert "asked" in world.blocked("n-1").message
+        assert plan.change_digest == digest
+    world.observed["n-10"] = seen["n-10"]
+    assert len(world.plan().actions) == (10 if acknowledges else 0)
+
+
+def test_drift_that_is_found_node_by_node_does_not_slip_under_the_radius(world):
+    world.fleet.pool("ci", "n-[1-10]", power="off", drift="correct")
+    world.commit()
+    world.adopt()
+    radius(world, nodes_max=3)
+    world.observed = {}
+    for number in (1, 2):
+        world.see(f"n-{number}", Power.ON)
+    assert world.plan().totals.by_blocked == {"BLAST_RADIUS": 2, "NOT_OBSERVED": 8}
+    for number in range(3, 10):
+        world.see(f"n-{number}", Power.OFF)
+    world.unreachable("n-10")
+    assert [action.node for action in world.plan().actions] == ["n-1", "n-2"]
+
+
 def test_an_acknowledgement_is_for_these_changes_only(world):
     edit(world)
     radius(world, nodes_max=3)

@@ -10,7 +10,8 @@ from metalwright.model.fields import format_instant
 from metalwright.model.limits import limit_of, scopes_of
 from metalwright.model.observed import Power
 from metalwright.model.operation import Operation, OperationState
-from metalwright.model.plan import Action, BlockedReason, Cause, Fate, Plan
+from metalwright.model.plan import Action, Blocked, BlockedReason, Cause, Fate, Plan
+from metalwright.model.tenancy import DriftPolicy
 from metalwright.plan.facts import TURNING_OFF, Facts
 
 ACKNOWLEDGED_MIN = 12
@@ -89,7 +90,12 @@ def blast_radius(plan: Plan, facts: Facts) -> Iterator[str]:
     if radius.percent_max is not None:
         limits.append(max(1, managed * radius.percent_max // 100))
     disruptive = [action for action in plan.actions if action.disruptive]
-    if not limits or len(disruptive) <= min(limits):
+    if not limits or not disruptive:
+        return
+    silent = sum(_unasked(one, facts) for one in plan.blocked)
+    if silent and len(disruptive) + silent > min(limits):
+        yield f"{len(disruptive)} nodes are disrupted before {silent} others were asked"
+    if len(disruptive) <= min(limits):
         return
     drifting = [action for action in disruptive if _cause(action) is Cause.DRIFT]
     digests = {_changes(facts, ((one.node, one.verb.value) for one in drifting))}
@@ -98,6 +104,17 @@ def blast_radius(plan: Plan, facts: Facts) -> Iterator[str]:
     for digest_ in sorted(digests - {""}):
         if not _acknowledged(digest_, facts):
             yield f"{len(disruptive)} nodes are disrupted at once, and no commit acknowledges that"
+
+
+def _unasked(line: Blocked, facts: Facts) -> bool:
+    """Whether the node was never asked, and what it answers may call for its disruption."""
+    wanted = facts.desired.nodes.get(line.node)
+    if wanted is None or facts.seen(line.node) is not None:
+        return False
+    if line.reason is not BlockedReason.NOT_OBSERVED:
+        return False
+    of_git = line.cause is Cause.GIT
+    return line.verb in TURNING_OFF if of_git else wanted.drift is DriftPolicy.CORRECT
 
 
 def _cause(action: Action) -> Cause | None:

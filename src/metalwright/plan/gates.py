@@ -11,9 +11,11 @@ from typing import Final
 from metalwright.model.desired import Desired, DesiredNode, Holder
 from metalwright.model.digest import digest_of
 from metalwright.model.fields import format_instant
+from metalwright.model.observed import Observed
 from metalwright.model.operation import Verb
 from metalwright.model.plan import Action, Blocked, BlockedReason, Cause
 from metalwright.model.policy import BlastRadius
+from metalwright.model.tenancy import DriftPolicy
 from metalwright.plan.blockers import PASSING
 from metalwright.plan.order import natural
 from metalwright.plan.verbs import POWERS_OFF
@@ -76,16 +78,34 @@ def allowed(radius: BlastRadius, managed: int) -> int | None:
     return min(limits, default=None)
 
 
-def hold_back(actions: list[Action], blocked: list[Blocked], desired: Desired, digest: str) -> None:
+def hold_back(
+    actions: list[Action],
+    blocked: list[Blocked],
+    desired: Desired,
+    observed: Observed,
+    digest: str,
+) -> None:
     """Block the disruptive actions when they are too many and no commit acknowledges them.
 
     Changes from git and corrections of drift count together, but each is acknowledged by a digest
     of its own: drift comes and goes, and must not make an acknowledgement of a commit void.
+
+    While a node that may be one of them was never asked, it counts as one: after a start the first
+    answers come in one by one, and a plan for each would stay within any radius.
     """
     rules = desired.inventory.rules
     limit = allowed(rules.blast_radius, len(desired.nodes))
     count = sum(action.disruptive for action in actions)
-    if limit is None or count <= limit:
+    unasked = sum(_may_be_disrupted(line, desired, observed) for line in blocked)
+    if limit is None or count + unasked <= limit:
+        return
+    if unasked:
+        waits = (
+            f"waits until {unasked} nodes more were asked: together more may be disrupted at once"
+            f" than {limit} (blastRadius)"
+        )
+        reason = BlockedReason.BLAST_RADIUS
+        _block(actions, blocked, reason, lambda action: waits if action.disruptive else None)
         return
     drifting = [
         action for action in actions if action.disruptive and action.reasons[0].cause is Cause.DRIFT
@@ -103,6 +123,15 @@ def hold_back(actions: list[Action], blocked: list[Blocked], desired: Desired, d
         return held.get(action.reasons[0].cause) if action.disruptive else None
 
     _block(actions, blocked, BlockedReason.BLAST_RADIUS, message)
+
+
+def _may_be_disrupted(line: Blocked, desired: Desired, observed: Observed) -> bool:
+    """Whether the first answer of a node may make a disruptive action of this line."""
+    if line.reason is not BlockedReason.NOT_OBSERVED or line.node in observed.nodes:
+        return False
+    if line.cause is Cause.GIT:
+        return line.verb in POWERS_OFF
+    return desired.nodes[line.node].drift is DriftPolicy.CORRECT
 
 
 def hold_back_all(actions: list[Action], blocked: list[Blocked], abandoned: str) -> None:

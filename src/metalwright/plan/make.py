@@ -77,7 +77,7 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
     if abandoned_revision is not None:
         hold_back_all(lines.actions, lines.blocked, abandoned_revision)
     else:
-        hold_back(lines.actions, lines.blocked, desired, digest)
+        hold_back(lines.actions, lines.blocked, desired, observed, digest)
     actions = sort_actions(lines.actions)
     progress = sorted(lines.progress, key=lambda line: natural(line.node))
     actions, limits = forecast(actions, progress, memory, inventory, desired.at)
