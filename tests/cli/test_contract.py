@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,28 @@ def test_trouble_is_one_line_and_exit_code_1(tmp_path: str) -> None:
         assert done.returncode == 1, done
         assert (done.stderr + done.stdout).strip()
         assert "Traceback" not in done.stderr
+
+
+def test_a_command_by_itself_is_its_help() -> None:
+    done = mw()
+    assert done.returncode == 64
+    assert done.stderr.startswith("Usage: ")
+
+
+def test_examples_stand_one_below_the_other(help_text: str) -> None:
+    assert "\n           mw plan --at 2026" in mw("plan", "--help").stdout
+    assert "..." not in help_text.partition("Commands")[2]
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: str) -> None:
+    Path(f"{tmp_path}/file").touch()
+    for words in (
+        ("schema", "--out", f"{tmp_path}/file/schemas"),
+        ("schema", "--out", f"{tmp_path}/file"),
+    ):
+        done = mw(*words)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {tmp_path}/file")
 
 
 def test_schemas_are_printed_and_written(tmp_path: str) -> None:

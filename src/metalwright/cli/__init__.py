@@ -8,6 +8,7 @@ is never taken for a plan with changes.
 from __future__ import annotations
 
 import sys
+from inspect import getdoc
 
 import typer
 
@@ -27,6 +28,11 @@ app = typer.Typer(
 for room in (validate, plan, apply, daemon, inspect, adopt, demo):
     room.register(app)
 
+for command in app.registered_commands:
+    # Without this mark the examples of a docstring would be filled into one paragraph.
+    if command.callback is not None:
+        command.help = (getdoc(command.callback) or "").replace("Example:", "\b\nExample:")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
@@ -43,7 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.Exit as error:
         code = error.exit_code
     except typer.TyperException as error:
-        report(f"error: {error.format_message()}")
+        said = error.format_message()
+        report(said if said.startswith("Usage:") else f"error: {said}")  # `mw` alone: its help
         code = USAGE
     except (KeyboardInterrupt, typer.Abort):
         report("stopped")
@@ -51,4 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe went away: nothing is left to say
         code = 141
+    except OSError as error:  # a file that the caller named, or a full disk
+        report(f"error: {error.filename or 'a file'}: {error.strerror or error}")
+        code = ERROR
     sys.exit(code if isinstance(code, int) else 0)

@@ -41,7 +41,7 @@ def adopt(
     repo: RepoOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Take nodes over as they are: from now on a change in git changes them.
+    """Take nodes over: from now on a change in git changes them.
 
     A node is taken to be what git wants of it at this moment, so adopting by itself changes
     nothing. With --rebuild it is brought to what git wants instead.

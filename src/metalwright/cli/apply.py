@@ -23,10 +23,10 @@ def register(app: typer.Typer) -> None:
 
 
 def apply(repo: RepoOption = None, config: ConfigOption = None) -> None:
-    """Carry out the plan in the foreground, until the fleet is as git wants or waits for somebody.
+    """Carry out the plan in the foreground.
 
-    Refused while a daemon drives the same fleet. Exit code: as of `mw plan` at the end; 0 means
-    that everything is as desired.
+    Ends when the fleet is as git wants, or waits for somebody. Refused while a daemon drives the
+    same fleet. Exit code: as of `mw plan` at the end; 0 means that everything is as desired.
 
     Example: mw apply --repo /srv/inventory.git
     """

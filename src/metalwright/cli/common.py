@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from rich.console import Console
 
 from metalwright.daemon.clock import system_clock
+from metalwright.errors import SettingsError
 from metalwright.model.fields import parse_instant
 from metalwright.model.inventory import Inventory, attributes
 from metalwright.model.selector import SelectorError, parse_selector
@@ -52,8 +53,19 @@ NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="Name of a nod
 
 def settings_from(config: Path | None, **overrides: Any) -> Settings:
     """The settings for one command. Raises SettingsError."""
-    path = config if config is not None else find_file(os.environ)
-    return load_settings(path, **overrides)
+    path = settings_path(config)
+    settings = load_settings(path, **overrides)
+    if path is None and settings.repository == "." and not _is_repository(Path()):
+        raise SettingsError(
+            "no settings file was found, and the current directory is not a git repository: "
+            "give --config FILE, or --repo R, or go to the top of the inventory"
+        )
+    return settings
+
+
+def _is_repository(directory: Path) -> bool:
+    """Whether it looks like the top of a work tree or a bare repository; the opening decides."""
+    return (directory / ".git").exists() or (directory / "HEAD").exists()
 
 
 def settings_path(config: Path | None) -> Path | None:

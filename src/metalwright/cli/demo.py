@@ -74,7 +74,7 @@ def demo(
         bool, typer.Option("--stay/--exit", help="Keep the daemon running at the end.")
     ] = False,
 ) -> None:
-    """Watch a commit become the state of 48 simulated machines, and a revert bring them back.
+    """Watch a commit, and its revert, change 48 simulated machines.
 
     Example: mw demo
              mw demo --dir ./lab --stay      (then edit ./lab/inventory and commit)

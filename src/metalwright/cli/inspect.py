@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter
 from rich.table import Table
+from rich.text import Text
 
 from metalwright.cli.common import (
     ConfigOption,
@@ -34,6 +35,7 @@ from metalwright.model.operation import JournalEntry, Operation
 OPERATIONS_READ_MAX = 10_000
 JOURNAL_READ_MAX = 200
 COMMITS_SHOWN = 20
+STATE_WIDTH_MIN = 32
 
 
 def register(app: typer.Typer) -> None:
@@ -47,9 +49,9 @@ def register(app: typer.Typer) -> None:
 def status(
     repo: RepoOption = None, output: FormatOption = Format.TEXT, config: ConfigOption = None
 ) -> None:
-    """How the fleet stands: one line per node, and the daemon's last sentence.
+    """How every node stands, one line each.
 
-    The JSON can be given to `mw plan --observed FILE`.
+    Above them is the daemon's last sentence. The JSON can be given to `mw plan --observed FILE`.
 
     Example: mw status
              mw status --format json > observed.json
@@ -80,12 +82,39 @@ def _print_status(seen: Look, daemon: dict[str, Any] | None) -> None:
         f"fleet     {totals.as_desired} as desired, {totals.changes} to change, "
         f"{totals.in_progress} in progress, {totals.blocked} blocked, {totals.unmanaged} unmanaged"
     )
+    rows = _rows(seen)
+    if not console.is_terminal:
+        for line in _aligned([list(_ROW), *([row[key] for key in _ROW] for row in rows)]):
+            say(line)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in _ROW:
+    columns = _fitting(rows, console.width)
+    for heading in columns:
         table.add_column(heading, no_wrap=heading != "state", overflow="fold")
-    for row in _rows(seen):
-        table.add_row(*(row[key] for key in _ROW))
-    console.print(table, soft_wrap=not console.is_terminal)
+    for row in rows:
+        table.add_row(*(Text(row[key]) for key in columns))
+    console.print(table)
+
+
+def _fitting(rows: list[dict[str, str]], width: int) -> list[str]:
+    """The columns that leave room for the state, which is what one looks for."""
+    columns = list(_ROW)
+    for dispensable in ("pool", "asked", "holder", "wanted"):
+        others = [key for key in columns if key != "state"]
+        taken = sum(max([len(key), *(len(row[key]) for row in rows)]) + 2 for key in others)
+        if width - taken >= STATE_WIDTH_MIN:
+            break
+        columns.remove(dispensable)
+    return columns
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Columns for a pipe or a file: one line per row, however long, nothing cut off."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 _ROW = ("node", "pool", "holder", "wanted", "power", "asked", "state")
@@ -105,6 +134,9 @@ def _row(name: str, seen: Look, state: str) -> dict[str, str]:
     template = target.template if target is not None else None
     observation = seen.observed.nodes.get(name)
     age = f"{format_duration(int(observation.age_s(seen.plan.at)))} ago" if observation else "never"
+    if observation is not None and observation.error is not None:
+        words = observation.error.message
+        state = state if words in state else f"{state} (not observed: {words})"
     return {
         "node": name,
         "pool": seen.desired.inventory.pool_of.get(name, "-"),
@@ -132,7 +164,7 @@ def show(
     output: FormatOption = Format.TEXT,
     config: ConfigOption = None,
 ) -> None:
-    """Everything known of one node: its document, what is wanted, seen, done, and its journal.
+    """Everything known of one node, with its journal.
 
     Example: mw show r640-01
     """

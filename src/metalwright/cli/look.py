@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from metalwright.daemon.fleet import Fleet, observed_nodes
 from metalwright.daemon.reconcile import Reconciler
-from metalwright.errors import MetalwrightError, SettingsError
+from metalwright.errors import MetalwrightError, RepositoryError, SettingsError
 from metalwright.model.desired import Desired
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
@@ -98,10 +98,7 @@ def from_file(path: Path) -> Observed:
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValidationError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise SettingsError(
-            f"{path}: is not what `mw status --format json` writes: {first}"
-        ) from error
+        raise SettingsError(f"{path}: is not what `mw status --format json` writes") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +114,25 @@ def in_force(fleet: Fleet) -> Desired:
     Raises:
         MetalwrightError: no revision can be in force; the message says why.
     """
+    _fetch_first(fleet)
     reconciler = Reconciler(fleet)
     reconciler.follow_head()
     if reconciler.inventory is None:
         raise MetalwrightError(reconciler.trouble)
     return reconciler.resolve(fleet.clock())
+
+
+def _fetch_first(fleet: Fleet) -> None:
+    """Fetch a remote repository of which there is nothing here yet, before any daemon ran.
+
+    Later the daemon fetches, and a look shows what it has.
+    """
+    if not fleet.repository.is_remote:
+        return
+    try:
+        fleet.repository.head()
+    except RepositoryError:
+        fleet.repository.fetch()
 
 
 def look(fleet: Fleet) -> Look:

@@ -46,7 +46,7 @@ def validate(
     config: ConfigOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Check an inventory and tell every problem with file, line and what would be right.
+    """Check an inventory: every problem, with file and line.
 
     Example: mw validate .          (before a commit, in CI)
              mw validate --repo /srv/inventory.git --rev feature-x

@@ -6,6 +6,7 @@ A fleet opened to *drive* holds the fleet lock: one process at a time may change
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import time
@@ -151,11 +152,16 @@ def _make_state_dir(directory: Path) -> None:
 
 
 def open_repository(settings: Settings) -> Repository:
-    """The inventory repository of the settings; a remote one is mirrored below `state_dir`."""
+    """The inventory repository of the settings; a remote one is mirrored below `state_dir`.
+
+    Each location has its own mirror: a plan of another repository leaves the daemon's alone, and
+    a new URL that cannot be reached is never answered from the old one's commits.
+    """
+    location = hashlib.sha256(settings.repository.encode()).hexdigest()[:12]
     return Repository(
         settings.repository,
         settings.branch,
-        mirror=settings.state_dir / "mirror.git",
+        mirror=settings.state_dir / f"mirror-{location}.git",
         fetch_timeout_s=settings.fetch_timeout_s,
     )
 
