@@ -11,16 +11,19 @@ import pytest
 from metalwright.daemon.fleet import Fleet, open_fleet
 from metalwright.daemon.reconcile import CycleResult, Reconciler, applied_as
 from metalwright.daemon.service import _pauses
+from metalwright.drivers.fake import FakeDriver
 from metalwright.inventory import Repository
 from metalwright.model.observed import (
     ErrorKind,
     Observation,
     ObservationError,
     Observed,
+    Power,
     Reading,
 )
+from metalwright.model.operation import CORRECTIONS_MAX
 
-from .conftest import WAIT_S, Rig
+from .conftest import REST, WAIT_S, Rig
 
 NODE = """\
 apiVersion: metalwright/v1
@@ -28,6 +31,12 @@ kind: Node
 metadata: {{name: n{number}}}
 spec: {{driver: fake, serial: S{number}, bmc: {{address: 192.0.2.{bmc}}}}}
 ---
+"""
+IMPATIENT = """\
+apiVersion: metalwright/v1
+kind: Policy
+metadata: {name: fleet}
+spec: {timeouts: {softPowerOff: 1s}}
 """
 
 
@@ -107,3 +116,24 @@ def test_a_node_adopted_as_of_a_commit_that_a_cycle_does_not_know_is_left_alone(
         assert result.plan.actions == ()
         reconciler.cycle()
     assert fleet.store.operations("n1", 9) == ()
+
+
+def test_drift_that_always_comes_back_is_corrected_a_few_times_only(rig: Rig, fleet: Fleet) -> None:
+    rig.write("rest.yaml", REST.replace("{owner: lab,", "{owner: lab, drift: correct,"))
+    rig.write("policy.yaml", IMPATIENT)
+    rig.commit("Correct drift")
+    reconciler = Reconciler(fleet)
+    result = as_desired(reconciler)
+    driver = fleet.drivers["fake"]
+    assert isinstance(driver, FakeDriver)
+    deadline = time.monotonic() + WAIT_S
+    blocked: dict[str, int] = {}
+    while blocked.get("DRIFT_REPORTED", 0) == 0:
+        assert time.monotonic() < deadline, result.sentence
+        if fleet.store.memory().nodes["n1"].operation is None:
+            driver.press("n1", Power.ON)
+        time.sleep(0.05)
+        result = reconciler.cycle()
+        assert result.plan is not None
+        blocked = dict(result.plan.totals.by_blocked)
+    assert len(fleet.store.operations("n1", 99)) == CORRECTIONS_MAX

@@ -270,6 +270,12 @@ def _reported(world: World) -> None:
     world.fleet.pool("ci", "n-[1-6]", power="off", drift="report")
 
 
+def _undone(world: World) -> None:
+    applied = world.memory["n-4"].applied
+    assert applied is not None
+    world.remember("n-4", applied=replace(applied, corrections=3))
+
+
 def _nothing_differs(world: World) -> None:
     world.see("n-4", Power.OFF)
 
@@ -317,6 +323,7 @@ TURNED = [
     ("n-2: is outside the limit that was asked for", _limited),
     ("something is changed although history was rewritten", _rewritten),
     ("n-4: its drift is corrected, which pool ci did not ask for", _reported),
+    ("n-4: its drift is corrected once more, and was undone every time", _undone),
     ("n-4: is changed although nothing differs", _nothing_differs),
     ("n-2: is changed, but git lets nobody change it", _broken),
     ("n-4: is changed, but git lets nobody change it", _absent),

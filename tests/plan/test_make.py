@@ -658,6 +658,32 @@ def test_drift_is_corrected_where_the_pool_says_so(world):
     world.nothing_left()
 
 
+@pytest.mark.parametrize(
+    ("corrections", "since", "left_alone"), [(2, 1, False), (3, 1, True), (3, 61, False)]
+)
+def test_drift_that_comes_back_each_time_is_left_alone_for_an_hour(
+    world, corrections, since, left_alone
+):
+    applied = world.memory["n-1"].applied
+    world.remember("n-1", applied=replace(applied, corrections=corrections))
+    world.forward(timedelta(minutes=since))
+    world.see("n-1", Power.ON)
+    if not left_alone:
+        assert world.action("n-1").verb is Verb.POWER_OFF
+        return
+    blocked = world.blocked("n-1")
+    assert blocked.reason is BlockedReason.DRIFT_REPORTED
+    assert blocked.message.startswith("corrected 3 times in a row and undone each time")
+    assert blocked.next_attempt_at == applied.at + timedelta(hours=1)
+    world.converged()
+
+
+def test_a_change_in_git_does_not_wait_for_drift_that_comes_back(world):
+    world.remember("n-1", applied=replace(world.memory["n-1"].applied, corrections=3))
+    lend(world, "n-1")
+    assert world.action("n-1").verb is Verb.DEPLOY
+
+
 def test_drift_is_reported_where_the_pool_does_not_say_to_correct_it(world):
     world.see("n-5", Power.OFF)
     blocked = world.blocked("n-5")

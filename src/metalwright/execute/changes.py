@@ -18,7 +18,7 @@ from metalwright.execute.report import Tally
 from metalwright.execute.situation import Fail
 from metalwright.model.inventory import Inventory
 from metalwright.model.limits import scopes_of
-from metalwright.model.operation import Applied, Operation, OperationState
+from metalwright.model.operation import CORRECTIONS_SPAN, Applied, Operation, OperationState
 from metalwright.model.policy import Retries
 
 
@@ -45,6 +45,7 @@ class Changes:
         self._around, self._now = around, now
         memory = around.journal.memory()
         self.applied_revision = memory.applied_revision
+        self._nodes = memory.nodes
         self.operations = {
             node.node: node.operation
             for node in memory.nodes.values()
@@ -105,10 +106,20 @@ class Changes:
             revision=operation.commit.id,
             source=operation.source,
             at=self._now,
+            corrections=self._corrections(operation),
         )
         if self._around.journal.finish(done, applied, self._now, f"{operation.verb} is done"):
             self.tally.count("finished", f"{operation.node}: {operation.verb} is done")
         self._let_go(operation)
+
+    def _corrections(self, operation: Operation) -> int:
+        """How many corrections of drift in a row this one makes."""
+        node = self._nodes.get(operation.node)
+        before = (node.applied or node.former) if node is not None else None
+        if not operation.corrects:
+            return 0
+        in_a_row = before is not None and self._now - before.at < CORRECTIONS_SPAN
+        return 1 + (before.corrections if before is not None and in_a_row else 0)
 
     def fail(self, operation: Operation, failure: Fail, retries: Retries) -> None:
         """End the attempt once the node was asked after it; then try again, or give up."""

@@ -34,7 +34,7 @@ from metalwright.model.inventory import Commit, Inventory
 from metalwright.model.limits import fits, limit_of, scopes_of
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Operation, OperationState
-from metalwright.model.plan import Action, Fate, Plan
+from metalwright.model.plan import Action, Cause, Fate, Plan
 from metalwright.model.policy import PolicySpec
 
 STEPS_MAX = 16
@@ -195,6 +195,7 @@ class Cycle:
             source=action.source,
             created_at=self._now,
             destroys_data=action.destroys_data,
+            corrects=any(reason.cause is Cause.DRIFT for reason in action.reasons),
         )
 
     def _try(self, operation: Operation) -> str:

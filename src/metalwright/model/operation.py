@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from metalwright.model.desired import Holder, Target
@@ -99,11 +99,20 @@ class Effect:
     template_digest: str = ""
 
 
+CORRECTIONS_MAX = 3
+"""Corrections of drift in a row before a node is left alone for `CORRECTIONS_SPAN`."""
+
+CORRECTIONS_SPAN = timedelta(hours=1)
+"""Drift that comes back this soon was not mended: a fuse, the heat, a BMC that lies, or somebody
+else's automation. Switching the machine again and again would only wear it out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """What a node was last brought to, or adopted as: what the next plan compares with.
 
-    `source` is the place in git, at `revision`, that wanted it.
+    `source` is the place in git, at `revision`, that wanted it. `corrections` counts the
+    corrections of drift in a row, each within `CORRECTIONS_SPAN` of the one before.
     """
 
     target: Target
@@ -111,6 +120,7 @@ class Applied:
     revision: str
     source: Source
     at: datetime
+    corrections: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +134,8 @@ class Operation:
     admission and every end of an attempt: a result that carries an older one is refused. `tries`
     counts the answers of the current effect that were a passing fault, or lost. `failing` says that
     this attempt has failed and only waits until the node was asked once more. `seen_at` is the
-    observation (when its asking began) that the current stage was entered on. Times are UTC,
-    deadlines instants.
+    observation (when its asking began) that the current stage was entered on. `corrects` says that
+    it mends drift. Times are UTC, deadlines instants.
     """
 
     id: str
@@ -155,6 +165,7 @@ class Operation:
     tries: int = 0
     failing: bool = False
     seen_at: datetime | None = None
+    corrects: bool = False
 
     @property
     def unfinished(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 from metalwright.model.fields import format_duration, format_instant
 from metalwright.model.identity import Match, compare_identity
 from metalwright.model.observed import Power
-from metalwright.model.operation import Verb
+from metalwright.model.operation import CORRECTIONS_MAX, CORRECTIONS_SPAN, Verb
 from metalwright.model.plan import Blocked, BlockedReason, Cause
 from metalwright.model.tenancy import DriftPolicy, TemplateEdits
 from metalwright.plan.difference import Case, Difference
@@ -199,6 +199,21 @@ def _reported(case: Case, found: Difference) -> No | None:
     return No(reason=BlockedReason.DRIFT_REPORTED, message=why)
 
 
+def _undone(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    applied = case.remembered.applied
+    if applied is None or applied.corrections < CORRECTIONS_MAX:
+        return None
+    until = applied.at + CORRECTIONS_SPAN
+    if case.at >= until:
+        return None
+    return No(
+        reason=BlockedReason.DRIFT_REPORTED,
+        message=f"corrected {applied.corrections} times in a row and undone each time: left alone"
+        f" for {format_duration(int(CORRECTIONS_SPAN.total_seconds()))}; find out what undoes it",
+        next_attempt_at=until,
+    )
+
+
 _OF_GIT: Final[tuple[Question, ...]] = (
     _waits,
     _failed,
@@ -214,6 +229,7 @@ _OF_DRIFT: Final[tuple[Question, ...]] = (
     _stale,
     _stranger,
     _reported,
+    _undone,
     _failed,
     _unsupported,
     _frozen,

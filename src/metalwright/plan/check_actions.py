@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from metalwright.model.desired import DesiredNode
 from metalwright.model.observed import Power
-from metalwright.model.operation import EffectKind, Operation, Stage, Verb
+from metalwright.model.operation import (
+    CORRECTIONS_MAX,
+    CORRECTIONS_SPAN,
+    EffectKind,
+    Operation,
+    Stage,
+    Verb,
+)
 from metalwright.model.plan import Action, Cause, Plan
 from metalwright.model.template import Method, WipePolicy
 from metalwright.model.tenancy import DriftPolicy, PowerState, TemplateEdits
@@ -79,10 +86,19 @@ def _needed(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
         yield "is changed although nothing differs"
     elif wanted.drift is not DriftPolicy.CORRECT:
         yield f"its drift is corrected, which pool {wanted.pool} did not ask for"
+    elif _undone(action.node, facts):
+        yield "its drift is corrected once more, and was undone every time"
     elif action.verb in WIPING:
         yield f"its drift is corrected by {action.verb.value}"
     if any(reason.cause is Cause.GIT for reason in action.reasons):
         yield "git is blamed for what the hardware did"
+
+
+def _undone(node: str, facts: Facts) -> bool:
+    applied = facts.memory.nodes[node].applied
+    if applied is None or applied.corrections < CORRECTIONS_MAX:
+        return False
+    return facts.desired.at < applied.at + CORRECTIONS_SPAN
 
 
 def _not_busy(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
