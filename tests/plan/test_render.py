@@ -255,3 +255,11 @@ def test_names_that_do_not_fold_are_cut_and_say_so():
     assert "... all of them with --format json" in text
     assert "`mw adopt NODE`" in text
     assert len(text.splitlines()) < 20
+
+
+def test_what_was_only_not_seen_is_not_called_drift() -> None:
+    world = lab()
+    world.unreachable("r640-30")
+    assert render_text(world.plan()).startswith("NOT OBSERVED: 1 left alone")
+    world.see("r640-41", Power.OFF)
+    assert render_text(world.plan()).startswith("DRIFT: 2 left alone")

@@ -71,7 +71,7 @@ def _seen(observation: Observation | None, now: datetime) -> str:
     if observation.reading is None:
         why = observation.error.message if observation.error is not None else "no answer"
         again = observation.next_attempt_at
-        following = f"; asked again at {format_instant(again)}" if again is not None else ""
+        following = f"; asked again at {_instant(again)}" if again is not None else ""
         return f"unknown: {why} (asked {age} ago, {observation.failures} in a row{following})"
     reading = observation.reading
     device = f", boot device {reading.boot_device.value}" if reading.boot_device else ""
@@ -89,7 +89,7 @@ def _done(memory: NodeMemory | None) -> str:
     template = applied.target.template
     what = f"template {template.name}" if template is not None else f"power {applied.target.power}"
     return (
-        f"brought to {what} for {applied.holder} at {format_instant(applied.at)}, "
+        f"brought to {what} for {applied.holder} at {_instant(applied.at)}, "
         f"commit {applied.revision[:12]} ({applied.source})"
     )
 
@@ -103,9 +103,7 @@ def _verdict(name: str, desired: Desired, plan: Plan) -> tuple[str, tuple[Reason
     for progress in plan.in_progress:
         if progress.node == name:
             stage = progress.stage.value if progress.stage is not None else "waiting for a slot"
-            later = (
-                f", not before {format_instant(progress.not_before)}" if progress.not_before else ""
-            )
+            later = f", not before {_instant(progress.not_before)}" if progress.not_before else ""
             error = f"; last error: {progress.last_error}" if progress.last_error else ""
             why = f" ({progress.why})" if progress.why else ""
             verb, fate = progress.verb.value, progress.fate.value
@@ -124,3 +122,8 @@ def _reason(reason: Reason) -> str:
     commit = reason.commit
     by = f", commit {commit.id[:12]} {commit.subject!r} by {commit.author}" if commit else ""
     return f"{reason.field}: {reason.observed} -> {reason.desired}{where}{by}"
+
+
+def _instant(value: datetime) -> str:
+    """To the second: nobody reads the rest."""
+    return format_instant(value.replace(microsecond=0))

@@ -88,7 +88,7 @@ def _verdict(page: Page, plan: Plan) -> None:
     page.line(f"{verdict(plan)}: {', '.join(counts)} of {_nodes(totals.nodes)}", style=style)
     page.line(f'revision {_commit(revision)} "{revision.subject}"', style="quiet")
     beside = [(totals.unmanaged, "unmanaged"), (totals.absent, "remembered but not in git")]
-    facts = [f"at {format_instant(plan.at)}", _OBSERVED[plan.observed]]
+    facts = [f"at {format_instant(plan.at.replace(microsecond=0))}", _OBSERVED[plan.observed]]
     facts += [f"{count} {what}" for count, what in beside if count]
     if plan.change_digest:
         facts.append(f"changes {plan.change_digest[:ACKNOWLEDGED_DIGITS]}")

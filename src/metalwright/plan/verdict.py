@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from metalwright.model.plan import NEEDS_ACKNOWLEDGEMENT, Cause, Plan
+from metalwright.model.plan import NEEDS_ACKNOWLEDGEMENT, BlockedReason, Cause, Plan
 
 AS_DESIRED: Final = 0
 CHANGES: Final = 2
@@ -35,8 +35,13 @@ def verdict(plan: Plan) -> str:
     code = exit_code(plan)
     if code == CHANGES and not plan.actions:
         return "IN PROGRESS" if plan.in_progress else "BLOCKED"
+    if code == DRIFT_ONLY and not plan.actions:
+        reasons = {line.reason for line in plan.blocked}
+        return "NOT OBSERVED" if reasons <= _UNSEEN else _WORDS[code]
     return _WORDS[code]
 
+
+_UNSEEN: Final = frozenset({BlockedReason.NOT_OBSERVED, BlockedReason.STALE_OBSERVATION})
 
 _WORDS: Final = {
     AS_DESIRED: "AS DESIRED",
