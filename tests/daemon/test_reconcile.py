@@ -12,6 +12,7 @@ from metalwright.daemon.fleet import Fleet, open_fleet
 from metalwright.daemon.reconcile import CycleResult, Reconciler, applied_as
 from metalwright.daemon.service import _pauses
 from metalwright.drivers.fake import FakeDriver
+from metalwright.errors import StoreError
 from metalwright.inventory import Repository
 from metalwright.model.observed import (
     ErrorKind,
@@ -137,3 +138,16 @@ def test_drift_that_always_comes_back_is_corrected_a_few_times_only(rig: Rig, fl
         assert result.plan is not None
         blocked = dict(result.plan.totals.by_blocked)
     assert len(fleet.store.operations("n1", 99)) == CORRECTIONS_MAX
+
+
+def test_a_daemon_whose_lock_file_was_removed_starts_nothing_more(rig: Rig, fleet: Fleet) -> None:
+    reconciler = Reconciler(fleet)
+    as_desired(reconciler)
+    fleet.lock.path.unlink()
+    rig.loan("n1")
+    with pytest.raises(StoreError, match="was removed"):
+        reconciler.cycle()
+    fleet.lock.path.touch()  # another process begins
+    with pytest.raises(StoreError, match="was removed"):
+        reconciler.cycle()
+    assert fleet.store.operations(None, 9) == ()

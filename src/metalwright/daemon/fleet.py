@@ -70,8 +70,9 @@ class Fleet:
     ) -> None:
         self.settings, self.clock, self._stack = settings, clock, stack
         _make_state_dir(settings.state_dir)
+        self.lock = FleetLock(settings.state_dir / "fleet.lock")
         if drive:
-            stack.enter_context(FleetLock(settings.state_dir / "fleet.lock"))
+            stack.enter_context(self.lock)
         self.repository = stack.enter_context(open_repository(settings))
         self.loader = Loader(self.repository)
         self.store = stack.enter_context(Store.open(settings.store))

@@ -56,17 +56,30 @@ class FleetLock:
             raise LockedError(
                 f"process {holder or 'unknown'} drives this fleet (it holds {self.path})"
             ) from error
-        try:
-            current = self.path.stat().st_ino == os.fstat(descriptor).st_ino
-        except FileNotFoundError:
-            current = False
-        if not current:
+        if not self._is_current(descriptor):
             os.close(descriptor)
             return False
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
         return True
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Whether the file of this name is still the one that was opened."""
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
+    def confirm(self) -> None:
+        """Make sure that the lock still keeps others out.
+
+        Raises:
+            StoreError: it is not held, or its file was removed, so another process can lock a new
+                file of that name and drive the fleet too.
+        """
+        if self._descriptor is None or not self._is_current(self._descriptor):
+            raise StoreError(f"the lock file {self.path} was removed: restart to drive the fleet")
 
     def release(self) -> None:
         """Give the lock back. Nothing happens where it is not held."""
