@@ -25,7 +25,7 @@ from metalwright.drivers.fake_faults import parse_faults
 from metalwright.drivers.ipmi import IpmiDriver
 from metalwright.errors import SettingsError
 from metalwright.execute import Engine, EngineSettings
-from metalwright.inventory import Loader, Repository
+from metalwright.inventory import Loader, Repository, without_secrets
 from metalwright.model.documents import Node
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory
@@ -156,9 +156,10 @@ def open_repository(settings: Settings) -> Repository:
     """The inventory repository of the settings; a remote one is mirrored below `state_dir`.
 
     Each location has its own mirror: a plan of another repository leaves the daemon's alone, and
-    a new URL that cannot be reached is never answered from the old one's commits.
+    a new URL that cannot be reached is never answered from the old one's commits. The token in a
+    URL is no part of its location: a rotated one keeps the mirror, and its name tells nothing.
     """
-    location = hashlib.sha256(settings.repository.encode()).hexdigest()[:12]
+    location = hashlib.sha256(without_secrets(settings.repository).encode()).hexdigest()[:12]
     return Repository(
         settings.repository,
         settings.branch,

@@ -7,6 +7,7 @@ instant is the schedule's to say.
 from metalwright.inventory.codes import MEANING, Code
 from metalwright.inventory.directory import check_directory, load_directory
 from metalwright.inventory.loader import Loader
+from metalwright.inventory.location import without_secrets
 from metalwright.inventory.repository import Repository
 from metalwright.inventory.watch import watch_repository
 
@@ -18,4 +19,5 @@ __all__ = [
     "check_directory",
     "load_directory",
     "watch_repository",
+    "without_secrets",
 ]
