@@ -20,6 +20,7 @@ COMMANDS = (
     "history",
     "adopt",
     "retry",
+    "forget",
     "schema",
     "demo",
 )

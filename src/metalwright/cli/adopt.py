@@ -1,7 +1,8 @@
-"""`mw adopt` and `mw retry`: the two things that an operator says beside git.
+"""`mw adopt`, `mw forget` and `mw retry`: what an operator says beside git.
 
 Neither is an instruction about a machine's state, that is git's alone. `adopt` says "this machine
-is yours to keep as git says"; `retry` says "what made the last operation fail is mended".
+is yours to keep as git says"; `forget` takes that back; `retry` says "what made the last
+operation fail is mended".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from metalwright.cli.look import in_force
 from metalwright.daemon.fleet import open_fleet
 from metalwright.daemon.reconcile import applied_as
 from metalwright.errors import MetalwrightError
-from metalwright.model.noderange import fold
+from metalwright.model.noderange import NodeRangeError, fold, unfold
 
 NodesArgument = Annotated[
     list[str], typer.Argument(metavar="NODE...", help="Names, ranges (r640-[01-16]) or selectors.")
@@ -27,6 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("adopt")(adopt)
     app.command("retry")(retry)
+    app.command("forget")(forget)
 
 
 def adopt(
@@ -86,3 +88,29 @@ def retry(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption = 
         names = select(in_force(fleet).inventory, nodes)
         failed = fleet.store.retry_failed(sorted(names), getpass.getuser(), fleet.clock())
     say(f"tried again: {fold(failed)}" if failed else "no operation of these nodes has failed")
+
+
+def forget(
+    nodes: Annotated[
+        list[str], typer.Argument(metavar="NODE...", help="Names or ranges, in git or not.")
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Take an adoption back: the nodes are not ours any more.
+
+    Nothing is done to the machines. Meant for those that left the fleet; one that git still
+    declares is NOT_ADOPTED from then on.
+
+    Example: mw forget r640-07
+    """
+    try:
+        names = sorted({name for text in nodes for name in unfold(text)})
+    except NodeRangeError as error:
+        raise typer.BadParameter(str(error), param_hint="NODE") from error
+    settings = settings_from(config)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet, fleet.store.batch():
+        now, by = fleet.clock(), getpass.getuser()
+        gone = [name for name in names if fleet.store.forget(name, by, now)]
+    say(f"forgotten {len(gone)}: {fold(gone)}" if gone else "none of these nodes was adopted")
+    if not gone:
+        raise typer.Exit(ERROR)
