@@ -289,16 +289,20 @@ class LedgerModel(RuleBasedStateMachine):
     @rule(which=WRITERS, node=st.sampled_from(NODES))
     def crash_within(self, which: int, node: str) -> None:
         """Killed with a transaction half-written: nothing of it was ever there."""
-        store, mine = self.stores[which], self.nodes.get(node)
-        operation = mine.operation if mine is not None else None
-        with pytest.raises(KilledError), store.batch():
-            if operation is not None:
-                store.finish(over(operation, OperationState.CANCELLED), None, START)
-            store.create([an_operation("never", node)], START, "f" * 40)
-            store.admit(begun(an_operation("never", node)), self.limits_of(node), START)
+        with pytest.raises(KilledError):
+            self.write_half(self.stores[which], node)
+        self.crash(which)
+
+    def write_half(self, store: Store, node: str) -> None:
+        mine = self.nodes.get(node)
+        never = an_operation("never", node)
+        with store.batch():
+            if mine is not None and mine.operation is not None:
+                store.finish(over(mine.operation, OperationState.CANCELLED), None, START)
+            store.create([never], START, "f" * 40)
+            store.admit(begun(never), self.limits_of(node), START)
             store.memory()
             raise KilledError
-        self.crash(which)
 
     # What holds after every rule.
 
