@@ -1,7 +1,9 @@
-"""One installation's parts, opened from its settings and closed together.
+"""One installation's parts: opened from its settings and closed together, or given.
 
 A fleet opened to *drive* holds the fleet lock: one process at a time may change hardware. Opened to
 *look*, it reads the same store beside a running daemon and never touches a machine but to ask it.
+A `Fleet` only puts `Parts` together, whoever made them; `open_fleet` makes those of an
+installation.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from metalwright.daemon.clock import system_clock
+from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
@@ -56,66 +60,70 @@ class Driver(Protocol):
 OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
 
 
-class Fleet:
-    """The opened parts. `engine` is there only in a fleet that drives."""
+class Lock(Protocol):
+    """The right to drive the fleet. See `metalwright.store.FleetLock`, which is one."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        stack: ExitStack,
-        *,
-        drive: bool,
-        wake: Callable[[], None],
-        clock: Callable[[], datetime] = system_clock,
-    ) -> None:
-        self.settings, self.clock, self._stack = settings, clock, stack
-        _make_state_dir(settings.state_dir)
-        self.lock = FleetLock(settings.state_dir / "fleet.lock")
-        if drive:
-            stack.enter_context(self.lock)
-        self.repository = stack.enter_context(open_repository(settings))
-        self.loader = Loader(self.repository)
-        self.store = stack.enter_context(Store.open(settings.store))
-        self.secrets = Secrets(settings.secrets_dir, os.environ)
-        self.drivers = open_drivers(settings, self.secrets, clock)
-        for driver in self.drivers.values():
-            stack.callback(driver.close)
-        askers = ThreadPoolExecutor(settings.observe.in_flight_max, thread_name_prefix="observe")
-        stack.callback(askers.shutdown, wait=False, cancel_futures=True)
+    def confirm(self) -> None:
+        """Make sure that it still keeps others out. Raises StoreError when it does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a fleet is put together from; whoever opened a part closes it.
+
+    `askers` carry out the questions to the hardware, `actors` the effects; without `actors` the
+    fleet only looks. `credentials_version` changes when a node's secret does, so that a rotated one
+    is tried at once. `clock` is a steady one; `wall`, which calendars are about, may be set at any
+    time (without it, they are one).
+    """
+
+    lock: Lock
+    repository: Repository
+    store: Store
+    drivers: Mapping[str, Driver]
+    askers: Executor
+    actors: Executor | None
+    clock: Callable[[], datetime]
+    random: random.Random
+    credentials_version: Callable[[Node], str] | None = None
+    wall: Callable[[], datetime] | None = None
+
+
+class Fleet:
+    """The parts at work. `engine` is there only in a fleet that drives.
+
+    `wake` is called from any thread when there is a reason for a cycle. Leaving it as a context
+    manager ends what it began, and nothing that it was given.
+    """
+
+    def __init__(self, settings: Settings, parts: Parts, wake: Callable[[], None]) -> None:
+        self.settings, self.clock, self.wall = settings, parts.clock, parts.wall or parts.clock
+        self.lock, self.repository, self.store = parts.lock, parts.repository, parts.store
+        self.drivers = parts.drivers
+        self.loader = Loader(parts.repository)
         self.sweeper = Sweeper(
-            self.drivers,
-            clock,
-            askers,
+            parts.drivers,
+            parts.clock,
+            parts.askers,
             sweep_settings(settings.observe),
             wake,
-            credentials_version=self._credentials_version,
+            rng=parts.random,
+            credentials_version=parts.credentials_version,
         )
-        stack.callback(self.sweeper.close)
         self.engine: Engine | None = None
-        if drive:
-            workers = settings.execute.effects_in_flight_max
-            actors = ThreadPoolExecutor(workers, thread_name_prefix="execute")
-            stack.callback(actors.shutdown, wait=False, cancel_futures=True)
+        if parts.actors is not None:
             self.engine = Engine(
-                self.store,
-                self.drivers,
-                actors,
-                clock,
-                random.SystemRandom(),
+                parts.store,
+                parts.drivers,
+                parts.actors,
+                parts.clock,
+                parts.random,
                 wake,
                 EngineSettings(
-                    effects_in_flight_max=workers,
+                    effects_in_flight_max=settings.execute.effects_in_flight_max,
                     effect_timeout_s=settings.execute.effect_timeout_s,
                 ),
             )
-
-    def _credentials_version(self, node: Node) -> str:
-        """Changes when the node's secret does, so that a rotated one is tried at once."""
-        reference = node.spec.bmc.credentials if node.spec.bmc is not None else None
-        try:
-            return self.secrets.get(reference).version if reference is not None else ""
-        except SettingsError:
-            return ""
 
     def __enter__(self) -> Self:
         return self
@@ -126,20 +134,73 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        self.sweeper.close()
 
 
-def open_fleet(settings: Settings, *, drive: bool, wake: Callable[[], None]) -> Fleet:
-    """Open every part, or none.
+@contextmanager
+def open_fleet(
+    settings: Settings,
+    *,
+    drive: bool,
+    wake: Callable[[], None],
+    clock: Callable[[], datetime] | None = None,
+) -> Iterator[Fleet]:
+    """Open every part, or none, and close them all at the end. `clock` is a steady one.
 
     Raises:
         LockedError: `drive` was asked for and another process drives this fleet.
         RepositoryError, StoreError, SettingsError: a part cannot be opened.
     """
     with ExitStack() as stack:
-        fleet = Fleet(settings, stack, drive=drive, wake=wake)
-        fleet._stack = stack.pop_all()
-        return fleet
+        parts = _open_parts(settings, stack, clock or SteadyClock(), drive=drive)
+        yield stack.enter_context(Fleet(settings, parts, wake))
+
+
+def _open_parts(
+    settings: Settings, stack: ExitStack, clock: Callable[[], datetime], *, drive: bool
+) -> Parts:
+    """The parts of an installation; `stack` closes them, the last opened first."""
+    _make_state_dir(settings.state_dir)
+    lock = FleetLock(settings.state_dir / "fleet.lock")
+    if drive:
+        stack.enter_context(lock)
+    repository = stack.enter_context(open_repository(settings))
+    store = stack.enter_context(Store.open(settings.store))
+    secrets = Secrets(settings.secrets_dir, os.environ)
+    drivers = open_drivers(settings, secrets, clock)
+    for driver in drivers.values():
+        stack.callback(driver.close)
+    askers = _threads(settings.observe.in_flight_max, "observe", stack)
+    actors = None
+    if drive:
+        actors = _threads(settings.execute.effects_in_flight_max, "execute", stack)
+    return Parts(
+        lock=lock,
+        repository=repository,
+        store=store,
+        drivers=drivers,
+        askers=askers,
+        actors=actors,
+        clock=clock,
+        wall=system_clock,
+        random=random.SystemRandom(),
+        credentials_version=partial(_credentials_version, secrets),
+    )
+
+
+def _threads(workers: int, name: str, stack: ExitStack) -> Executor:
+    executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
+    stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+    return executor
+
+
+def _credentials_version(secrets: Secrets, node: Node) -> str:
+    """Changes when the node's secret does."""
+    reference = node.spec.bmc.credentials if node.spec.bmc is not None else None
+    try:
+        return secrets.get(reference).version if reference is not None else ""
+    except SettingsError:
+        return ""
 
 
 def _make_state_dir(directory: Path) -> None:
