@@ -35,8 +35,8 @@ from metalwright.model.operation import (
     Verb,
 )
 from metalwright.model.plan import Action, Fate, InProgress, Plan, Totals
-from metalwright.model.policy import FleetLimits, PolicySpec, Retries, StageTimeouts
-from metalwright.model.template import Method, WipePolicy
+from metalwright.model.policy import FleetLimits, PolicySpec, Retries
+from metalwright.model.template import Method, Timeouts, WipePolicy
 from metalwright.model.tenancy import PoolLimits, PoolSpec, PowerState, Resting
 from metalwright.store import Store
 
@@ -46,7 +46,7 @@ HOLDER = Holder(kind="Pool", name="ci", owner="lab")
 RULES = PolicySpec(
     limits=FleetLimits(fleet=4, labels={"rack": 2}),
     retries=Retries(attempts_max=3, backoff_min=30, backoff_max=300),
-    timeouts=StageTimeouts(soft_power_off=120, power_off=60, wipe=600, boot=600, install=1_800),
+    timeouts=Timeouts(soft_power_off=120, power_off=60, wipe=600, boot=600, install=1_800),
 )
 STEP_S = 2.0
 

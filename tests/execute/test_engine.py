@@ -533,7 +533,9 @@ def test_limits_hold_in_every_scope(tmp_path: Path) -> None:
         rig.settle(within_s=40_000)
         states = [rig.state(name) for name in rig.inventory.nodes]
         assert states == [OperationState.ACTIVE] * 12, rig.story()
-        limits = {"fleet": 4, "pool/ci": 3} | {f"label/rack=a0{number}": 2 for number in (1, 2, 3)}
+        limits = {"fleet": 4, "pool/ci": 3, "lane/retry": 1} | {
+            f"label/rack=a0{number}": 2 for number in (1, 2, 3)
+        }
         most = held_at_most(rig.journal(), limits)
         assert most["pool/ci"] == 3, "and they are used"
         assert rig.store.slots() == {}

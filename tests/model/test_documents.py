@@ -97,7 +97,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert rules.limits.labels == {}
     assert isinstance(rules.limits.labels, FrozenDict)
     assert (rules.retries.attempts_max, rules.retries.backoff_min) == (3, 30)
-    assert (rules.timeouts.soft_power_off, rules.timeouts.power_off) == (300, 120)
+    assert rules.timeouts == template.Timeouts()
+    default = policy.StageTimeouts()
+    assert (default.soft_power_off, default.power_off) == (300, 120)
     assert rules.blast_radius.nodes_max is None
     assert rules.observation_ttl == 120
 

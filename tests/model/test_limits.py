@@ -1,16 +1,17 @@
 """Slot scopes: which slots a node takes, how many there are, and when one more fits."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from metalwright.model.documents import Node, Policy, Pool
 from metalwright.model.inventory import Commit, Inventory, attributes
-from metalwright.model.limits import fits, limit_of, scopes_of
+from metalwright.model.limits import Demand, fits, limit_of, scopes_of
 
 
 def read(type_: Any, value: Any) -> Any:
@@ -32,6 +33,11 @@ def pool(name: str, in_flight: int | None) -> Pool:
     return found
 
 
+def plain(name: str) -> Demand:
+    """An ordinary first attempt that fetches nothing."""
+    return Demand(node=name, release=False, priority=500, retry=False)
+
+
 @pytest.fixture
 def inventory() -> Inventory:
     limits = {"fleet": 8, "labels": {"rack": 3, "pdu": 2}}
@@ -49,14 +55,58 @@ def inventory() -> Inventory:
 
 
 def test_a_node_takes_one_slot_in_each_limited_scope(inventory: Inventory) -> None:
-    assert scopes_of(inventory, "n1") == ("fleet", "pool/ci", "label/pdu=left", "label/rack=a01")
-    assert scopes_of(inventory, "n2") == ("fleet", "label/rack=a02")
-    assert scopes_of(inventory, "n3") == ("fleet",)
+    wanted = ("fleet", "pool/ci", "label/pdu=left", "label/rack=a01")
+    assert scopes_of(inventory, plain("n1")) == wanted
+    assert scopes_of(inventory, plain("n2")) == ("fleet", "label/rack=a02")
+    assert scopes_of(inventory, plain("n3")) == ("fleet",)
 
 
 def test_every_scope_of_a_node_has_a_limit(inventory: Inventory) -> None:
-    limits = {scope: limit_of(inventory, scope) for scope in scopes_of(inventory, "n1")}
+    limits = {scope: limit_of(inventory, scope) for scope in scopes_of(inventory, plain("n1"))}
     assert limits == {"fleet": 8, "pool/ci": 6, "label/pdu=left": 2, "label/rack=a01": 3}
+
+
+RESERVED = {
+    "fleet": 8,
+    "drivers": {"fake": 7},
+    "conductorGroups": {"east": 6},
+    "imageServers": {"images.lab.example:8080": 5},
+    "reserved": {"releases": 2, "operators": 1},
+}
+
+
+def reserving() -> Inventory:
+    commit = Commit(id="0" * 40, author="A <a@b>", subject="x", at=datetime.now(UTC))
+    spec = {"driver": "fake", "conductorGroup": "east"}
+    return Inventory(
+        revision=commit,
+        nodes={"n1": read(Node, {"metadata": {"name": "n1"}, "spec": spec})},
+        policy=read(Policy, {"metadata": {"name": "fleet"}, "spec": {"limits": RESERVED}}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "lanes"),
+    [
+        ({}, {"lane/not-release": 6, "lane/not-operator": 7, "lane/ordinary": 5}),
+        ({"release": True}, {"lane/not-operator": 7}),
+        ({"priority": 900}, {"lane/not-release": 6}),
+        ({"release": True, "priority": 950}, {}),
+        ({"release": True, "priority": 950, "retry": True}, {"lane/retry": 1}),
+    ],
+)
+def test_reservations_and_retries_are_scopes_too(change: Any, lanes: dict[str, int]) -> None:
+    inventory = reserving()
+    demand = replace(plain("n1"), image_servers=("images.lab.example:8080", "other"), **change)
+    limits = {scope: limit_of(inventory, scope) for scope in scopes_of(inventory, demand)}
+    rest = {"driver/fake": 7, "conductor/east": 6, "image/images.lab.example:8080": 5}
+    assert limits == {"fleet": 8} | lanes | rest
+
+
+def test_a_reservation_leaves_slots_to_the_others() -> None:
+    limits = {"fleet": 3, "reserved": {"releases": 2, "operators": 1}}
+    with pytest.raises(ValidationError, match="should leave slots"):
+        read(Policy, {"metadata": {"name": "fleet"}, "spec": {"limits": limits}})
 
 
 @pytest.mark.parametrize("scope", ["pool/spare", "pool/none", "label/hall=north"])
@@ -68,7 +118,7 @@ def test_what_is_not_limited_is_a_key_error(inventory: Inventory, scope: str) ->
 def test_without_a_policy_the_defaults_hold() -> None:
     commit = Commit(id="0" * 40, author="A <a@b>", subject="x", at=datetime.now(UTC))
     bare = Inventory(revision=commit, nodes={"n1": node("n1", rack="a01")})
-    assert scopes_of(bare, "n1") == ("fleet",)
+    assert scopes_of(bare, plain("n1")) == ("fleet",)
     assert limit_of(bare, "fleet") == 20
 
 

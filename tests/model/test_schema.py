@@ -311,10 +311,10 @@ def test_a_document_says_what_it_is() -> None:
 
 
 def test_a_default_is_shown_as_it_would_be_written() -> None:
-    timeouts = SCHEMAS["Policy.json"]["$defs"]["StageTimeouts"]["properties"]
-    assert timeouts["wipe"]["default"] == "4h"
+    ageing = SCHEMAS["Policy.json"]["$defs"]["Ageing"]["properties"]
+    assert ageing["interval"]["default"] == "10m"
     assert "default" not in SCHEMAS["Node.json"]["$defs"]["NodeSpec"]["properties"]["serial"]
-    assert "title" not in timeouts["wipe"]
+    assert "title" not in ageing["interval"]
 
 
 def _places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

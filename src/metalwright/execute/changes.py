@@ -17,7 +17,7 @@ from metalwright.execute.ports import Journal, Provisioner, Random
 from metalwright.execute.report import Tally
 from metalwright.execute.situation import Fail
 from metalwright.model.inventory import Inventory
-from metalwright.model.limits import scopes_of
+from metalwright.model.limits import demand_of, is_retry, scopes_of
 from metalwright.model.operation import CORRECTIONS_SPAN, Applied, Operation, OperationState
 from metalwright.model.policy import Retries
 
@@ -76,7 +76,7 @@ class Changes:
             scope
             for operation in self.running()
             if operation.node in inventory.nodes
-            for scope in scopes_of(inventory, operation.node)
+            for scope in scopes_of(inventory, demand_of(operation, retry=is_retry(operation)))
             if scope not in self._scopes.get(operation.id, ())
         )
 

@@ -31,7 +31,7 @@ from metalwright.execute.situation import (
 from metalwright.model.documents import Node
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Commit, Inventory
-from metalwright.model.limits import fits, limit_of, scopes_of
+from metalwright.model.limits import demand_of, fits, is_retry, limit_of, scopes_of
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Operation, OperationState
 from metalwright.model.plan import Action, Cause, Fate, Plan
@@ -209,7 +209,8 @@ class Cycle:
             return "an effect to come back"
         if self._changes.held["fleet"] >= self._rules.limits.fleet:
             return "a slot"  # the usual reason, found without working out the other scopes
-        scopes = scopes_of(self._inventory, operation.node)
+        demand = demand_of(operation, retry=is_retry(operation))
+        scopes = scopes_of(self._inventory, demand)
         limits = {
             scope: limit_of(self._inventory, scope) - self._uncounted[scope] for scope in scopes
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 from metalwright.model.documents import Node
@@ -90,21 +90,15 @@ class Supersede:
 Decision = Wait | Do | Enter | Resolve | Finish | Fail | Supersede
 
 
-def stage_timeouts(template: Timeouts | None, policy: StageTimeouts) -> StageTimeouts:
-    """The time-outs in force: the template's, and where it is silent the policy's."""
-    if template is None:
-        return policy
-    return StageTimeouts(
-        soft_power_off=_either(template.soft_power_off, policy.soft_power_off),
-        power_off=_either(template.power_off, policy.power_off),
-        wipe=_either(template.wipe, policy.wipe),
-        boot=_either(template.boot, policy.boot),
-        install=_either(template.install, policy.install),
+def stage_timeouts(template: Timeouts | None, policy: Timeouts) -> StageTimeouts:
+    """The time-outs in force: the template's, where it is silent the policy's, else the default."""
+    declared = {}
+    for field in fields(Timeouts):
+        given = (getattr(each, field.name) for each in (template, policy) if each is not None)
+        declared[field.name] = next((value for value in given if value is not None), None)
+    return replace(
+        StageTimeouts(), **{name: value for name, value in declared.items() if value is not None}
     )
-
-
-def _either(wanted: int | None, default: int) -> int:
-    return default if wanted is None else wanted
 
 
 def entry_timeout_s(stage: Stage, timeouts: StageTimeouts) -> int:

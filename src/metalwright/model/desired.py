@@ -55,6 +55,14 @@ class FreezeInForce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldInForce:
+    """A hold of git that is in force now."""
+
+    reason: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredNode:
     """One node's desired state and its rules, with the place in git that says so."""
 
@@ -68,6 +76,7 @@ class DesiredNode:
     data_loss_consent: bool
     source: Source
     freeze: FreezeInForce | None = None
+    hold: HoldInForce | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

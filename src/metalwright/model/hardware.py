@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from metalwright.model.fields import Address, Bool, Count, CredentialsRef, Mac, SystemUuid, Text
+from metalwright.model.fields import (
+    Address,
+    Bool,
+    Count,
+    CredentialsRef,
+    Instant,
+    Mac,
+    Name,
+    SystemUuid,
+    Text,
+)
 from metalwright.model.grammar import CONFIG
 
 
@@ -70,8 +80,16 @@ class Properties:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Hold:
+    """A brake: nothing is started on the node, until an instant or until it is taken out of git."""
+
+    reason: Text
+    until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class NodeSpec:
-    """One physical machine."""
+    """One physical machine. `conductor_group` (Ironic's word) names the backend that serves it."""
 
     driver: Literal["fake", "ipmi"]
     lifecycle: Lifecycle = Lifecycle.MANAGED
@@ -81,3 +99,5 @@ class NodeSpec:
     system_uuid: SystemUuid | None = None
     nics: Annotated[tuple[Nic, ...], Field(max_length=64)] = ()
     properties: Properties = Field(default_factory=Properties)
+    conductor_group: Name | None = None
+    hold: Hold | None = None

@@ -6,6 +6,7 @@ it is seen to be done, and what may interrupt it. `docs/architecture.md` draws t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from enum import StrEnum
 from metalwright.model.desired import Holder, Target
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Commit, Source
+from metalwright.model.rollout import Rollout
 
 
 class Verb(StrEnum):
@@ -135,7 +137,10 @@ class Operation:
     counts the answers of the current effect that were a passing fault, or lost. `failing` says that
     this attempt has failed and only waits until the node was asked once more. `seen_at` is the
     observation (when its asking began) that the current stage was entered on. `corrects` says that
-    it mends drift. Times are UTC, deadlines instants.
+    it mends drift, `disruptive` that it takes a running system down. `revision` is the commit of
+    the plan that made it, `rollout` the rollout that it belongs to, if any. `admitted_at` is when
+    the present attempt got its slots, `entered_at` when the present stage began. `cancelled_by` is
+    who asked for its end. Times are UTC, deadlines instants.
     """
 
     id: str
@@ -166,11 +171,55 @@ class Operation:
     failing: bool = False
     seen_at: datetime | None = None
     corrects: bool = False
+    disruptive: bool = False
+    revision: str = ""
+    rollout: str = ""
+    admitted_at: datetime | None = None
+    entered_at: datetime | None = None
+    cancelled_by: str = ""
 
     @property
     def unfinished(self) -> bool:
         """Whether it is still pending or running."""
         return self.state not in TERMINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalHold:
+    """A brake that an operator put on a node here (`mw hold`), not in git."""
+
+    reason: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """Why and since when a node that failed again and again is left alone."""
+
+    reason: str
+    at: datetime
+
+
+STAGE_SAMPLES_MAX = 200
+"""How many of the latest durations are kept for one `stage_key`."""
+
+
+def stage_key(stage: Stage, driver: str, template: str) -> str:
+    """What durations are gathered by: `boot/ipmi/debian-13`; `-` without a template."""
+    return f"{stage.value}/{driver}/{template or '-'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTimes:
+    """What a stage took lately, in seconds, shortest first: `STAGE_SAMPLES_MAX` at most."""
+
+    samples_s: tuple[float, ...]
+
+    def quantile_s(self, share: float) -> float:
+        """The nearest-rank quantile: the shortest time that at least this share stayed within."""
+        rank = math.ceil(share * len(self.samples_s))
+        return self.samples_s[max(0, rank - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +229,9 @@ class NodeMemory:
     `applied` is `None` when what the machine carries is not known: adopted to be rebuilt, or in the
     middle of an operation. `former` is then what it was before that operation began, if known: it
     tells whether a tenancy was being left, so that restarting what was interrupted destroys nothing
-    of the tenancy that still holds the machine. `failed` is the last operation when it failed and
-    nothing succeeded since.
+    of the tenancy that still holds the machine. `failed` is the last operation when it failed, or
+    was cancelled by an operator, and nothing succeeded since. `failures` counts the operations that
+    failed in a row, whatever they were for.
     """
 
     node: str
@@ -191,6 +241,9 @@ class NodeMemory:
     former: Applied | None = None
     operation: Operation | None = None
     failed: Operation | None = None
+    failures: int = 0
+    hold: LocalHold | None = None
+    quarantine: Quarantined | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +251,18 @@ class Memory:
     """What the store remembers of the fleet: never an instruction, only what we did.
 
     `applied_revision` is the last commit that a plan was carried out from; `slots` counts the slots
-    held, by scope (`fleet`, `pool/ci`, `label/rack=a01`).
+    held, by scope (`fleet`, `pool/ci`, `label/rack=a01`). `rollouts` has the rollouts by id that
+    are not over, `consents` the keys of disruptive changes that a commit acknowledged,
+    `stage_times` what stages took by `stage_key`, `starts` the instant of each start-rate bucket.
     """
 
     nodes: Mapping[str, NodeMemory] = field(default_factory=FrozenDict)
     applied_revision: str | None = None
     slots: Mapping[str, int] = field(default_factory=FrozenDict)
+    rollouts: Mapping[str, Rollout] = field(default_factory=FrozenDict)
+    consents: frozenset[str] = frozenset()
+    stage_times: Mapping[str, StageTimes] = field(default_factory=FrozenDict)
+    starts: Mapping[str, datetime] = field(default_factory=FrozenDict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +271,9 @@ class JournalEntry:
 
     `event` is one of `created`, `admitted`, `intent`, `outcome`, `stage`, `retry`, `active`,
     `failed`, `cancelled`, `superseded`, `adopted`, `released` (no longer adopted), `recorded` (git
-    names the same state otherwise); `seq` grows without gaps in one store. The detail of `admitted`
-    names the slots that were taken; `retry` and the four ends give them back.
+    names the same state otherwise), `hold`, `resumed`, `cancel` (asked for), `quarantined`; `seq`
+    grows without gaps in one store. The detail of `admitted` names the slots that were taken;
+    `retry` and the four ends give them back.
     """
 
     seq: int

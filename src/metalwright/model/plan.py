@@ -16,6 +16,7 @@ from metalwright.model.desired import Holder, Target
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Commit, Source
 from metalwright.model.operation import Stage, Verb
+from metalwright.model.rollout import Rollout
 
 PLAN_FORMAT: Final = "metalwright.plan/v1"
 
@@ -38,6 +39,11 @@ class BlockedReason(StrEnum):
     HISTORY_REWRITTEN = "HISTORY_REWRITTEN"
     OPERATION_FAILED = "OPERATION_FAILED"
     DRIFT_REPORTED = "DRIFT_REPORTED"
+    HELD = "HELD"
+    QUARANTINED = "QUARANTINED"
+    OPERATION_CANCELLED = "OPERATION_CANCELLED"
+    ROLLOUT_WAITS = "ROLLOUT_WAITS"
+    ROLLOUT_PAUSED = "ROLLOUT_PAUSED"
 
 
 NEEDS_ACKNOWLEDGEMENT = frozenset(
@@ -45,6 +51,7 @@ NEEDS_ACKNOWLEDGEMENT = frozenset(
         BlockedReason.BLAST_RADIUS,
         BlockedReason.DATA_LOSS_NOT_CONSENTED,
         BlockedReason.HISTORY_REWRITTEN,
+        BlockedReason.ROLLOUT_PAUSED,
     }
 )
 
@@ -79,7 +86,9 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One node to be changed: a new operation when the plan is carried out."""
+    """One node to be changed: a new operation when the plan is carried out. `rollout` is the id of
+    the rollout that it belongs to, if any.
+    """
 
     node: str
     verb: Verb
@@ -93,6 +102,7 @@ class Action:
     reasons: tuple[Reason, ...]
     source: Source
     starts_now: bool = False
+    rollout: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +187,10 @@ class Plan:
     `change_digest` (64 hexadecimal digits) names the set of disruptive changes: it is what a commit
     acknowledges (`Policy.spec.acknowledge`) when the blast radius is exceeded. `abandoned_revision`
     is the last applied commit while HEAD does not descend from it and no commit acknowledges that:
-    then nothing is started, and this revision must not be remembered as applied.
+    then nothing is started, and this revision must not be remembered as applied. `consents` are the
+    keys of the changes that a commit acknowledges and that are to be remembered, `rollouts` the
+    rollouts as they are from now on (those that this plan ends among them), `holds_in_git` the
+    nodes whose local hold git declares by now.
     """
 
     format: Literal["metalwright.plan/v1"] = PLAN_FORMAT
@@ -191,3 +204,6 @@ class Plan:
     limits: tuple[LimitUse, ...] = ()
     change_digest: str = ""
     abandoned_revision: str | None = None
+    consents: tuple[str, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
+    holds_in_git: tuple[str, ...] = ()

@@ -9,7 +9,17 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from metalwright.model.fields import Bool, Count, Instant, Name, Priority, Text
+from metalwright.model.fields import (
+    Bool,
+    Count,
+    Duration,
+    Instant,
+    LabelKey,
+    Name,
+    Percent,
+    Priority,
+    Text,
+)
 from metalwright.model.grammar import CONFIG, SelectorText
 
 
@@ -48,9 +58,46 @@ class Resting:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class PoolLimits:
-    """Limits of one pool, beside the fleet's."""
+    """Limits of one pool, beside the fleet's.
+
+    `weight` is its share of the fleet's slots while several pools of one priority wait.
+    """
 
     in_flight: Count | None = None
+    weight: Annotated[int, Field(strict=True, ge=1, le=1_000)] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Waves:
+    """How the nodes after the canaries are divided: by count, by per cent of the rollout, or one
+    value of a label (a failure domain) after the other; exactly one.
+    """
+
+    nodes: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    percent: Percent | None = None
+    label: LabelKey | None = None
+
+    def __post_init__(self) -> None:
+        if sum(each is not None for each in (self.nodes, self.percent, self.label)) != 1:
+            raise PydanticCustomError("waves", "should give one of nodes, percent and label")
+        if self.percent == 0:
+            raise PydanticCustomError("waves", "should be 1 per cent at least")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class RolloutStrategy:
+    """How a change of a pool's template reaches its nodes: canaries, then waves, each gated.
+
+    A wave is passed when all its nodes are done, `soak` has gone by, and they are healthy then.
+    With more failed nodes than `failures_max` the rollout pauses. With `confirm`, a node has to be
+    seen healthy within that time after its operation, or it counts as failed.
+    """
+
+    waves: Waves
+    canaries: Annotated[int, Field(strict=True, ge=0, le=1_000)] = 1
+    soak: Duration = 300
+    failures_max: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 0
+    confirm: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -65,6 +112,7 @@ class PoolSpec:
     drift: DriftPolicy = DriftPolicy.REPORT
     template_edits: TemplateEdits = TemplateEdits.IMMEDIATE
     data_loss_consent: Bool = False
+    rollout: RolloutStrategy | None = None
 
     def __post_init__(self) -> None:
         if not self.nodes and self.selector is None:

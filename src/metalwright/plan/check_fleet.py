@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from metalwright.model.digest import digest_of
 from metalwright.model.fields import format_instant
-from metalwright.model.limits import limit_of, scopes_of
+from metalwright.model.limits import demand_of, limit_of, scopes_of
 from metalwright.model.observed import Power
 from metalwright.model.operation import Operation, OperationState
 from metalwright.model.plan import Action, Blocked, BlockedReason, Cause, Fate, Plan
@@ -190,7 +190,7 @@ def forecast(plan: Plan, facts: Facts) -> Iterator[str]:
     starting = Counter[str]()
     for action in plan.actions:
         if action.starts_now and action.node in inventory.nodes:
-            starting.update(scopes_of(inventory, action.node))
+            starting.update(scopes_of(inventory, demand_of(action)))
     for scope, count in sorted(starting.items()):
         limit = limit_of(inventory, scope)
         if held[scope] + count > limit:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import chain
 
 from metalwright.model.inventory import Inventory
-from metalwright.model.limits import fits, limit_of, scopes_of
+from metalwright.model.limits import demand_of, fits, is_retry, limit_of, scopes_of
 from metalwright.model.operation import Memory, OperationState
 from metalwright.model.plan import Action, Fate, InProgress, LimitUse
 
@@ -47,7 +47,7 @@ def forecast(
     waiting = _waiting(progress, memory, inventory, at)
     candidates = [(-action.priority, 1, index) for index, action in enumerate(actions)]
     candidates += [(-priority, 0, index) for index, (priority, _) in enumerate(waiting)]
-    scopes = [scopes_of(inventory, action.node) for action in actions]
+    scopes = [scopes_of(inventory, demand_of(action)) for action in actions]
     met = chain(memory.slots, *scopes, *(wanted for _, wanted in waiting))
     limits = _limits(inventory, set(met))
     starting: set[int] = set()
@@ -78,7 +78,8 @@ def _waiting(
         if operation is None or operation.state is not OperationState.PENDING:
             continue
         if line.fate is Fate.CONTINUE and (line.not_before is None or line.not_before <= at):
-            found.append((operation.priority, scopes_of(inventory, line.node)))
+            demand = demand_of(operation, retry=is_retry(operation))
+            found.append((operation.priority, scopes_of(inventory, demand)))
     return found
 
 

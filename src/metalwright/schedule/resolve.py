@@ -12,7 +12,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
-from metalwright.model.desired import Desired, DesiredNode, FreezeInForce, Holder, Target
+from metalwright.model.desired import (
+    Desired,
+    DesiredNode,
+    FreezeInForce,
+    Holder,
+    HoldInForce,
+    Target,
+)
 from metalwright.model.digest import digest_of
 from metalwright.model.documents import Assignment, Node, Pool
 from metalwright.model.frozen import FrozenDict
@@ -29,7 +36,7 @@ ANYTHING = "*"
 
 
 Claim = Callable[..., DesiredNode]
-"""What one holder wants of its nodes: all of a `DesiredNode` but `name` and `freeze`, filled in."""
+"""What one holder wants of its nodes: a `DesiredNode` but for what is the node's own."""
 
 
 def desired(inventory: Inventory, at: datetime) -> Desired:
@@ -59,13 +66,16 @@ def desired(inventory: Inventory, at: datetime) -> Desired:
         claim = held.get(name) or resting[pool_name]
         managed = node.spec.lifecycle is Lifecycle.MANAGED
         freeze = freezes.over(node, pool_name) if managed and freezes.any_in_force else None
-        (wanted if managed else not_managed)[name] = claim(name=name, freeze=freeze)
+        hold = _hold(node, at) if node.spec.hold is not None else None
+        (wanted if managed else not_managed)[name] = claim(name=name, freeze=freeze, hold=hold)
     return Desired(
         inventory=inventory,
         at=at,
         nodes=FrozenDict(wanted),
         not_managed=FrozenDict(not_managed),
-        next_change_at=_earliest([*phases.values(), *freezes.phases]),
+        next_change_at=min(
+            _changes([*phases.values(), *freezes.phases], wanted.values()), default=None
+        ),
     )
 
 
@@ -168,11 +178,18 @@ def _strictness(freeze: FreezeInForce) -> tuple[int, float, str]:
     return (-freeze.pass_priority, -until, freeze.name)
 
 
-def _earliest(phases: Iterable[Phase]) -> datetime | None:
-    return min(_changes(phases), default=None)
+def _hold(node: Node, at: datetime) -> HoldInForce | None:
+    """The hold of a node, unless its time is over."""
+    hold = node.spec.hold
+    if hold is None or (hold.until is not None and hold.until <= at):
+        return None
+    return HoldInForce(reason=hold.reason, until=hold.until)
 
 
-def _changes(phases: Iterable[Phase]) -> Iterator[datetime]:
+def _changes(phases: Iterable[Phase], nodes: Iterable[DesiredNode]) -> Iterator[datetime]:
     for phase in phases:
         if phase.next_change_at is not None:
             yield phase.next_change_at
+    for node in nodes:
+        if node.hold is not None and node.hold.until is not None:
+            yield node.hold.until

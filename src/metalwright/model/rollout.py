@@ -1,0 +1,51 @@
+"""A rollout: how far one change of a pool has come, canaries first, wave after wave.
+
+A value that the planner works out anew in every cycle from the one before, and the store keeps, so
+that a restart changes nothing. It never starts anything: it only says whose turn it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class RolloutState(StrEnum):
+    """Where a rollout is. The last two are its ends."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    SUPERSEDED = "superseded"
+
+
+ROLLOUT_OVER = frozenset({RolloutState.DONE, RolloutState.SUPERSEDED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One target on its way to the nodes of one holder in one pool.
+
+    `id` (64 hexadecimal digits) is what a commit acknowledges to let a paused rollout go on.
+    `waves` has the nodes of each wave, the canaries first, as they were divided when it began;
+    `wave` is the index of the one whose turn it is. `soaking_since` is when the last node of that
+    wave was done. `failed` are the nodes that failed, `forgiven` those of them that a commit
+    accepted. `why` is the reason of a pause, for people to read. Times are UTC.
+    """
+
+    id: str
+    pool: str
+    holder: str
+    template: str
+    target_digest: str
+    revision: str
+    began_at: datetime
+    waves: tuple[tuple[str, ...], ...]
+    wave_began_at: datetime
+    wave: int = 0
+    soaking_since: datetime | None = None
+    failed: tuple[str, ...] = ()
+    forgiven: tuple[str, ...] = ()
+    state: RolloutState = RolloutState.RUNNING
+    why: str = ""
