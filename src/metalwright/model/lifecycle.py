@@ -33,9 +33,7 @@ class Life:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageLife:
-    """A stage of a running operation. `timeouts` are fields of `StageTimeouts`, in the order in which
-    they run out.
-    """
+    """A stage of a running operation. `timeouts` are fields of `StageTimeouts`, as they run out."""
 
     stage: Stage
     asked: str
