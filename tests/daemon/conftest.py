@@ -92,8 +92,9 @@ class Rig:
         self.git("commit", "--quiet", "-m", subject)
         return self.git("rev-parse", "HEAD")
 
-    def loan(self, nodes: str) -> str:
-        self.write("loan.yaml", LOAN.format(nodes=nodes))
+    def loan(self, nodes: str, when: str | None = None) -> str:
+        text = LOAN.format(nodes=nodes)
+        self.write("loan.yaml", text if when is None else f"{text.rstrip()[:-1]}, when: {when}}}\n")
         return self.commit(f"Lend {nodes}")
 
     def adopt_all(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.fleet import Fleet, open_fleet
 from metalwright.daemon.reconcile import CycleResult, Reconciler, applied_as
 from metalwright.daemon.service import _pauses
@@ -22,7 +23,7 @@ from metalwright.model.observed import (
     Power,
     Reading,
 )
-from metalwright.model.operation import CORRECTIONS_MAX
+from metalwright.model.operation import CORRECTIONS_MAX, JournalEntry
 
 from .conftest import REST, WAIT_S, Rig
 
@@ -138,6 +139,74 @@ def test_drift_that_always_comes_back_is_corrected_a_few_times_only(rig: Rig, fl
         assert result.plan is not None
         blocked = dict(result.plan.totals.by_blocked)
     assert len(fleet.store.operations("n1", 99)) == CORRECTIONS_MAX
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_wall_clock_that_is_set_fails_and_repeats_nothing(
+    rig: Rig, jump: timedelta, count: int
+) -> None:
+    rig.adopt_all()
+    rig.loan(f"n[1-{count}]")
+    wall = SetWall()
+    steady = SteadyClock(wall)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None, clock=steady) as fleet:
+        fleet.wall = wall
+        reconciler = Reconciler(fleet)
+        deadline = time.monotonic() + WAIT_S
+        while not any(_told(fleet)):
+            assert time.monotonic() < deadline
+            reconciler.cycle()
+        wall.by = jump
+        result = as_desired(reconciler)
+        assert result.plan is not None
+        operations = fleet.store.operations(None, 99)
+        assert len(operations) == count
+        assert {(each.state, each.attempt) for each in operations} == {("active", 1)}
+        told = [(entry.node, entry.effect) for entry in _intents(fleet)]
+        assert len(told) == len(set(told)) == 2 * len(operations)
+        assert abs(fleet.clock() - wall()) > timedelta(hours=1), "it was not followed at once"
+
+
+class SetWall:
+    """The wall clock, which somebody sets."""
+
+    def __init__(self) -> None:
+        self.by = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return system_clock() + self.by
+
+
+def _intents(fleet: Fleet) -> list[JournalEntry]:
+    return [entry for entry in fleet.store.journal(None, 999) if entry.event == "intent"]
+
+
+def _told(fleet: Fleet) -> list[bool]:
+    nodes = fleet.store.memory().nodes.values()
+    return [node.operation is not None and node.operation.intent is not None for node in nodes]
+
+
+def test_calendars_are_about_the_wall_clock_and_plans_about_the_steady_one(rig: Rig) -> None:
+    rig.adopt_all()
+    begins = system_clock().replace(microsecond=0) + timedelta(hours=1)
+    ends = begins + timedelta(hours=1)
+    rig.loan("n1", when=f"{{start: '{begins.isoformat()}', end: '{ends.isoformat()}'}}")
+    wall = SetWall()
+    with open_fleet(
+        rig.settings(), drive=True, wake=lambda: None, clock=SteadyClock(wall)
+    ) as fleet:
+        fleet.wall = wall
+        reconciler = Reconciler(fleet)
+        as_desired(reconciler)
+        assert fleet.store.operations(None, 9) == ()
+        wall.by = timedelta(minutes=90)
+        result = as_desired(reconciler)
+        assert result.plan is not None
+        assert abs(result.plan.at - system_clock()) < timedelta(minutes=1)
+        (operation,) = fleet.store.operations(None, 9)
+        assert operation.node == "n1"
+        assert reconciler.desired_until == ends
 
 
 def test_a_daemon_whose_lock_file_was_removed_starts_nothing_more(rig: Rig, fleet: Fleet) -> None:

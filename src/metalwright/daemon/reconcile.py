@@ -98,20 +98,24 @@ class Reconciler:
         except MetalwrightError as error:
             self._refused += f"; the last good revision cannot be read either: {error}"
 
-    def resolve(self, now: datetime) -> Desired:
-        """The desired state now; kept until the revision or the calendar wants something else."""
+    def resolve(self, wall: datetime, now: datetime | None = None) -> Desired:
+        """The desired state at `wall`, for a plan that is made at `now` (without it, at `wall`).
+
+        Calendars are about the wall clock, and all that is waited for about a steady one. It is
+        kept until the revision or the calendar wants something else.
+        """
         assert self.inventory is not None
         kept = self._desired
         # A clock that was set back is before what is kept: resolve anew rather than trust it.
         until = kept.next_change_at if kept is not None else None
-        if kept is None or now < kept.at or (until is not None and now >= until):
-            kept = resolve(self.inventory, now)
+        if kept is None or wall < kept.at or (until is not None and wall >= until):
+            kept = resolve(self.inventory, wall)
         self._desired = kept
-        return replace(kept, at=now)
+        return replace(kept, at=now or wall)
 
     @property
     def desired_until(self) -> datetime | None:
-        """When the same revision will want something else, if ever."""
+        """When, by the wall clock, the same revision will want something else, if ever."""
         return self._desired.next_change_at if self._desired is not None else None
 
     def context(
@@ -181,7 +185,7 @@ class Reconciler:
             StoreError: the store cannot be read or written, or the fleet lock was removed; nothing
                 was started.
         """
-        fleet, now = self.fleet, self.fleet.clock()
+        fleet = self.fleet
         assert fleet.engine is not None
         fleet.lock.confirm()
         # Before HEAD: a node that is adopted meanwhile is recorded as a HEAD wants it that this
@@ -190,10 +194,12 @@ class Reconciler:
         self.follow_head()
         if self.inventory is None:
             sentence = f"no revision in force: {self.trouble}"
-            return CycleResult(at=now, sentence=sentence, trouble=self.trouble)
-        desired = self.resolve(now)
+            return CycleResult(at=fleet.clock(), sentence=sentence, trouble=self.trouble)
         fleet.sweeper.follow(observed_nodes(self.inventory))
         observed = fleet.sweeper.snapshot()
+        # The instant of the cycle is after all that it knows: no end is before what proves it.
+        now = fleet.clock()
+        desired = self.resolve(fleet.wall(), now)
         context = self.context(memory, self.inventory)
         plan = self.plan(desired, observed, memory, context)
         if plan.abandoned_revision is None:

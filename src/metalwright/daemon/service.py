@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
+from metalwright.daemon.clock import ClockJump, SteadyClock
 from metalwright.daemon.fleet import Fleet, open_fleet, open_repository, sweep_settings
 from metalwright.daemon.log import configure
 from metalwright.daemon.reconcile import (
@@ -48,6 +49,7 @@ class Service:
         self.settings, self.path, self.on_cycle = settings, path, on_cycle
         self.log = configure(settings.log)
         self._wake, self._stop, self._reload = (threading.Event() for _ in range(3))
+        self._set_forward = threading.Event()
         self._said = ""
         self._saved_at: datetime | None = None
         self._pruned_at: datetime | None = None
@@ -82,7 +84,8 @@ class Service:
         Raises:
             LockedError, RepositoryError, StoreError, SettingsError: it cannot start.
         """
-        with open_fleet(self.settings, drive=True, wake=self.wake) as fleet:
+        clock = SteadyClock(told=self._clock_jumped)
+        with open_fleet(self.settings, drive=True, wake=self.wake, clock=clock) as fleet:
             fleet.sweeper.preload(_pauses(fleet.store.observed()))
             reconciler = Reconciler(fleet)
             self._fetch(fleet.repository, reconciler)
@@ -112,7 +115,22 @@ class Service:
         else:
             reconciler.unfetched = ""
 
+    def _clock_jumped(self, jump: ClockJump) -> None:
+        """Tell of it; from whichever thread read the clock."""
+        self.log.warning(str(jump), then="schedules follow at once, deadlines and pauses do not")
+        if jump.by > timedelta(0):
+            self._set_forward.set()
+
+    def _look_anew(self, fleet: Fleet, reconciler: Reconciler) -> None:
+        """After a jump forward the machine may have been asleep: what was seen is from before."""
+        fleet.clock()
+        if self._set_forward.is_set() and reconciler.inventory is not None:
+            self._set_forward.clear()
+            for name in reconciler.inventory.nodes:
+                fleet.sweeper.forget(name)
+
     def _cycle(self, fleet: Fleet, reconciler: Reconciler) -> None:
+        self._look_anew(fleet, reconciler)
         try:
             result = reconciler.cycle()
         except (PlanError, StoreError, RepositoryError) as error:
@@ -168,13 +186,11 @@ class Service:
 
     def _pause_s(self, fleet: Fleet, reconciler: Reconciler) -> float:
         """Seconds until the next cycle is due by itself."""
-        now = fleet.clock()
-        due = [fleet.sweeper.next_due_at()]
+        now, wall = fleet.clock(), fleet.wall()
+        due = [(fleet.sweeper.next_due_at(), now), (reconciler.desired_until, wall)]
         if fleet.engine is not None:
-            due.append(fleet.engine.next_due_at())
-        if reconciler.desired_until is not None:
-            due.append(reconciler.desired_until)
-        pauses = [(instant - now).total_seconds() for instant in due if instant is not None]
+            due.append((fleet.engine.next_due_at(), now))
+        pauses = [(at - since).total_seconds() for at, since in due if at is not None]
         return max(WAIT_MIN_S, min([self.settings.cycle_interval_s, *pauses]))
 
     def _finish(self, fleet: Fleet) -> None:
