@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
-from metalwright.daemon.fleet import open_fleet
+from metalwright.daemon import driven_by, open_fleet
 from metalwright.daemon.reconcile import FACT_CYCLE, Reconciler
 from metalwright.errors import LockedError
 from metalwright.model.documents import Node
@@ -151,6 +152,15 @@ def test_only_one_process_drives(rig: Rig) -> None:
         pass
     with open_fleet(rig.settings(), drive=True, wake=lambda: None):
         pass
+
+
+def test_who_drives_is_told_beside_it(rig: Rig) -> None:
+    assert driven_by(rig.settings()) is None
+    rig.start()
+    rig.wait(lambda result: True, "a cycle")
+    assert driven_by(rig.settings()) == os.getpid()
+    rig.stop()
+    assert driven_by(rig.settings()) is None
 
 
 def test_settings_are_reloaded_when_the_file_changes(rig: Rig) -> None:

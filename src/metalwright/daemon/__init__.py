@@ -4,8 +4,8 @@ Nothing is decided here. What to do is `plan`'s, how far to go is `execute`'s; t
 them, in one order, at one instant, over and over.
 """
 
-from metalwright.daemon.fleet import Fleet, open_fleet
+from metalwright.daemon.fleet import Fleet, driven_by, open_fleet
 from metalwright.daemon.reconcile import CycleResult, Reconciler
 from metalwright.daemon.service import Service
 
-__all__ = ["CycleResult", "Fleet", "Reconciler", "Service", "open_fleet"]
+__all__ = ["CycleResult", "Fleet", "Reconciler", "Service", "driven_by", "open_fleet"]

@@ -188,6 +188,17 @@ def _open_parts(
     )
 
 
+def driven_by(settings: Settings) -> int | None:
+    """The id of the process that drives this installation's fleet, or `None` when none does.
+
+    It is 0 for one that is only just starting.
+
+    Raises:
+        StoreError: the fleet lock cannot be asked.
+    """
+    return FleetLock(settings.state_dir / "fleet.lock").holder()
+
+
 def _threads(workers: int, name: str, stack: ExitStack) -> Executor:
     executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
     stack.callback(executor.shutdown, wait=False, cancel_futures=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +17,11 @@ from typing import Final, Self
 from metalwright.errors import LockedError, StoreError
 
 _OPENINGS_MAX: Final = 10
+
+_PROBES_MAX: Final = 5
+_PROBE_S: Final = 0.02
+"""How often, and after how many seconds, a lock that is taken is tried once more: whoever asks
+`holder` has it for some microseconds."""
 
 
 class FleetLock:
@@ -29,7 +35,7 @@ class FleetLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock without waiting.
+        """Take the lock, without waiting for another process that drives.
 
         Raises:
             LockedError: another process holds it; the message has its process id.
@@ -48,14 +54,19 @@ class FleetLock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             raise StoreError(f"the lock file {self.path} cannot be opened: {error}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise LockedError(
-                f"process {holder or 'unknown'} drives this fleet (it holds {self.path})"
-            ) from error
+        for left in reversed(range(_PROBES_MAX)):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if left:
+                    time.sleep(_PROBE_S)
+                    continue
+                holder = _written(descriptor)
+                os.close(descriptor)
+                raise LockedError(
+                    f"process {holder or 'unknown'} drives this fleet (it holds {self.path})"
+                ) from error
         if not self._is_current(descriptor):
             os.close(descriptor)
             return False
@@ -70,6 +81,32 @@ class FleetLock:
             return os.path.samestat(self.path.stat(), os.fstat(descriptor))
         except FileNotFoundError:
             return False
+
+    def holder(self) -> int | None:
+        """The id of the process that drives the fleet, or `None` when nobody does.
+
+        It is 0 for a process that has not written its id yet. Nothing is created, and nothing kept.
+
+        Raises:
+            StoreError: the file is there and cannot be opened.
+        """
+        if self._descriptor is not None:
+            return os.getpid()
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"the lock file {self.path} cannot be opened: {error}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            written = _written(descriptor)
+            return int(written) if written.isdecimal() else 0
+        else:
+            return None
+        finally:
+            os.close(descriptor)
 
     def confirm(self) -> None:
         """Make sure that the lock still keeps others out.
@@ -98,3 +135,8 @@ class FleetLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _written(descriptor: int) -> str:
+    """What the holder wrote: its process id."""
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip()
