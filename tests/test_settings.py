@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from metalwright.errors import SettingsError
-from metalwright.settings import RELOADABLE, Settings, changes, find_file, load_settings
+from metalwright.settings import (
+    RELOADABLE,
+    Settings,
+    changes,
+    find_file,
+    load_settings,
+    unknown_variables,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +102,39 @@ def test_what_can_be_reloaded_is_told_apart() -> None:
     )
     assert changes(old, new) == (("poll_interval_s", "cycle_interval_s"), ("branch",))
     assert set(Settings.model_fields) >= RELOADABLE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("METALWRIGHT_BRNCH", "METALWRIGHT_BRANCH"),
+        ("METALWRIGHT_OBSERVE__INTERVALL_S", "METALWRIGHT_OBSERVE__INTERVAL_S"),
+        ("METALWRIGHT_OBSERVE_INTERVAL_S", "METALWRIGHT_OBSERVE__INTERVAL_S"),
+        ("METALWRIGHT_DRIVERS__IPMI__WORKERS", "METALWRIGHT_DRIVERS__IPMI__WORKERS_MAX"),
+        ("METALWRIGHT_SECRET_DIR", "METALWRIGHT_SECRETS_DIR"),
+        ("METALWRIGHT_CONF", "METALWRIGHT_CONFIG"),
+        ("metalwright_state", "METALWRIGHT_STATE_DIR"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error_that_names_the_nearest(wrong: str, right: str) -> None:
+    os.environ[wrong] = "hunter-2"
+    try:
+        with pytest.raises(SettingsError) as caught:
+            load_settings(None)
+    finally:
+        del os.environ[wrong]
+    assert str(caught.value) == f"{wrong}: there is no such setting; the nearest one is {right}"
+
+
+def test_every_misspelt_variable_is_named_at_once() -> None:
+    environment = {"METALWRIGHT_BRNCH": "x", "METALWRIGHT_LOG__LEVL": "y", "PATH": "/bin"}
+    assert len(unknown_variables(environment)) == 2
+
+
+def test_variables_that_are_ours_are_no_strangers() -> None:
+    names = ["CONFIG", "BRANCH", "LOG", "LOG__LEVEL", "DRIVERS__FAKE__SPEED", "SECRETS_DIR"]
+    names += ["SECRET_BMC_RACK_A_USERNAME", "SECRET_BMC_RACK_A_PASSWORD"]
+    names += ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_8080_TCP"]
+    names += ["PORT_8080_TCP_ADDR", "PORT_8080_TCP_PROTO", "WEB_SERVICE_HOST", "WEB_PORT"]
+    assert unknown_variables({f"METALWRIGHT_{name}": "" for name in names}) == ()
+    assert unknown_variables({"metalwright_branch": "", "METALWRIGHT": "", "HOME": ""}) == ()

@@ -11,9 +11,11 @@ for the others it says that a restart is needed.
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +31,17 @@ from pydantic_settings import SettingsError as SourceError
 from metalwright.errors import SettingsError
 
 ENV_PREFIX = "METALWRIGHT_"
+_NO_SETTINGS = frozenset({"METALWRIGHT_CONFIG", "METALWRIGHT_REWRITE_GOLDEN"})
+"""Variables that are no settings: which file to read, and one of the tests'."""
+
+_OTHERS = re.compile(
+    r"METALWRIGHT_(SECRET_.+_(USERNAME|PASSWORD)"
+    r"|([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?))"
+)
+"""Credentials, which the drivers read, and what Kubernetes tells every container about services
+that happen to be called `metalwright` or `metalwright-...` (its "service links").
+"""
+
 FILE_NAMES = (Path("metalwright.toml"), Path("/etc/metalwright/metalwright.toml"))
 
 RELOADABLE = frozenset(
@@ -152,9 +165,12 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
     Relative paths in the file are relative to the file, so that the daemon may start anywhere.
 
     Raises:
-        SettingsError: the file cannot be read, is not TOML, or has a wrong or unknown setting;
-            every problem is named at once.
+        SettingsError: the file cannot be read, is not TOML, or has a wrong or unknown setting, or
+            the environment has an unknown one; every problem is named at once.
     """
+    strangers = unknown_variables(os.environ)
+    if strangers:
+        raise SettingsError("\n".join(strangers))
     content = _read(path) if path is not None else {}
     base = path.resolve().parent if path is not None else Path.cwd()
     for key in ("state_dir", "secrets_dir"):
@@ -170,6 +186,31 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
     except (ValidationError, SourceError) as error:
         where = str(path) if path is not None else "settings"
         raise SettingsError(_explain(where, error)) from error
+
+
+def unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """A line for each variable that looks like one of ours and is none; no line has a value.
+
+    A misspelt setting would otherwise be as if it were not there, and nobody told.
+    """
+    known = {name.upper() for name in _variables(ENV_PREFIX, Settings)} | _NO_SETTINGS
+    lines: list[str] = []
+    for name in sorted(environment):
+        ours = name.upper().startswith(ENV_PREFIX) and name.upper() not in known
+        if not ours or _OTHERS.fullmatch(name):
+            continue
+        nearest = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)
+        lines.append(f"{name}: there is no such setting; the nearest one is {nearest[0]}")
+    return tuple(lines)
+
+
+def _variables(prefix: str, section: type[BaseModel]) -> Iterator[str]:
+    """The variables of every setting of a section, and of the sections within it."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}"
+        within = field.annotation
+        if isinstance(within, type) and issubclass(within, BaseModel):
+            yield from _variables(f"{prefix}{name}__", within)
 
 
 def changes(old: Settings, new: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
