@@ -76,7 +76,7 @@ PURE_LIBRARY = {
     *("__future__", "abc", "bisect", "collections", "collections.abc", "contextlib", "copy"),
     *("dataclasses", "datetime", "difflib", "enum", "functools", "hashlib", "heapq", "ipaddress"),
     *("itertools", "json", "math", "operator", "re", "string", "textwrap", "types", "typing"),
-    *("uuid", "zoneinfo"),
+    *("urllib.parse", "uuid", "zoneinfo"),
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
 IMPURE_CALLS |= {"uuid1", "uuid4", "uuid.uuid1", "uuid.uuid4"}

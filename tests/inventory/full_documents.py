@@ -38,6 +38,8 @@ FULL: dict[str, dict[str, Any]] = {
             "gpus": 2,
             "disks": [{"serial": "D1", "sizeGb": 960, "rotational": False}],
         },
+        "conductorGroup": "rack-a",
+        "hold": {"reason": "a fan is changed", "until": "2027-01-01T00:00:00Z"},
     },
     "Image": {role: artifact(role) for role in ("kernel", "initrd", "rootfs", "disk")},
     "BootTemplate": {
@@ -55,10 +57,17 @@ FULL: dict[str, dict[str, Any]] = {
         "resting": {"template": "base"},
         "nodes": ["n9"],
         "selector": "name = n9",
-        "limits": {"inFlight": 3},
+        "limits": {"inFlight": 3, "weight": 2},
         "drift": "report",
         "templateEdits": "immediate",
         "dataLossConsent": False,
+        "rollout": {
+            "canaries": 1,
+            "waves": {"nodes": 4},
+            "soak": "5m",
+            "failuresMax": 1,
+            "confirm": "10m",
+        },
     },
     "Assignment": {
         "pool": "lab",
@@ -80,8 +89,25 @@ FULL: dict[str, dict[str, Any]] = {
         ]
     },
     "Policy": {
-        "limits": {"fleet": 20, "labels": {"rack": 4}},
-        "blastRadius": {"nodesMax": 10, "percentMax": 20},
+        "limits": {
+            "fleet": 20,
+            "labels": {"rack": 4},
+            "drivers": {"ipmi": 10},
+            "conductorGroups": {"rack-a": 5},
+            "imageServers": {"images.lab": 8},
+            "retries": 3,
+            "reserved": {"releases": 1, "operators": 1, "operatorPriority": 900},
+        },
+        "startRates": [{"label": "pdu", "starts": 2, "per": "1m"}],
+        "ageing": {"interval": "10m", "step": 50},
+        "quarantine": {"failures": 3},
+        "learning": {"factor": 3, "samplesMin": 30},
+        "blastRadius": {
+            "nodesMax": 10,
+            "percentMax": 20,
+            "pools": {"nodesMax": 5, "percentMax": 50},
+            "labels": {"rack": {"nodesMax": 2, "percentMax": 10}},
+        },
         "retries": {"attemptsMax": 3, "backoffMin": "30s", "backoffMax": "1h"},
         "timeouts": dict.fromkeys(("softPowerOff", "powerOff", "wipe", "boot", "install"), "5m"),
         "observationTtl": "2m",
@@ -98,7 +124,11 @@ FULL: dict[str, dict[str, Any]] = {
 
 # What a document cannot have together with the fields above.
 INSTEAD: dict[str, list[tuple[Way, dict[str, Any]]]] = {
-    "Pool": [(("spec", "resting"), {"power": "off"})],
+    "Pool": [
+        (("spec", "resting"), {"power": "off"}),
+        (("spec", "rollout", "waves"), {"percent": 25}),
+        (("spec", "rollout", "waves"), {"label": "rack"}),
+    ],
     "Assignment": [(("spec", "when"), {"schedule": "weekends"})],
     "Freeze": [(("spec",), {"reason": "r", "selector": "*", "schedule": "weekends"})],
 }
@@ -183,21 +213,26 @@ class Spoilt:
 
 
 REQUIRED: dict[str, list[Way]] = {
-    "Node": [("spec", "driver"), ("spec", "nics", 0, "mac"), ("spec", "bmc", "address")],
+    "Node": [
+        ("spec", "driver"),
+        ("spec", "nics", 0, "mac"),
+        ("spec", "bmc", "address"),
+        ("spec", "hold", "reason"),
+    ],
     "Image": [
         ("spec", role, key)
         for role in ("kernel", "initrd", "rootfs", "disk")
         for key in ("url", "sha256")
     ],
     "BootTemplate": [],
-    "Pool": [("spec", "owner"), ("spec", "resting")],
+    "Pool": [("spec", "owner"), ("spec", "resting"), ("spec", "rollout", "waves")],
     "Assignment": [("spec", key) for key in ("pool", "nodes", "template", "owner")],
     "Schedule": [("spec", "windows"), ("spec", "windows", 0, "start")],
-    "Policy": [],
+    "Policy": [("spec", "startRates", 0, "starts"), ("spec", "startRates", 0, "per")],
     "Freeze": [("spec", "reason")],
 }
 EVERYWHERE: list[Way] = [("metadata",), ("metadata", "name"), ("spec",)]
-FREE = {"labels", "annotations"}
+FREE = {"labels", "annotations", "drivers", "conductorGroups", "imageServers"}
 
 
 def spoilt(kind: str) -> Iterator[Spoilt]:

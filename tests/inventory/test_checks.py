@@ -155,6 +155,51 @@ def test_a_freeze_may_ask_for_a_pool() -> None:
     assert [warning.line for warning in found.warnings] == [14]
 
 
+POLICY = {
+    "limits": {
+        "labels": {"rack": 2, "rac": 2},
+        "drivers": {"ipmi": 2, "fake": 2},
+        "conductorGroups": {"east": 2, "west": 2},
+        "imageServers": {"i.lab": 2, "i.lab:8080": 2},
+    },
+    "startRates": [{"starts": 2, "per": "1m"}, {"label": "pdu", "starts": 2, "per": "1m"}],
+    "blastRadius": {"labels": {"rack": {"nodesMax": 2}, "switch": {"nodesMax": 2}}},
+}
+
+
+def test_a_limit_by_a_word_that_nothing_has_is_a_warning() -> None:
+    last = node("n3", 3, conductorGroup="east")
+    files = fleet() | {"nodes.yaml": many(node("n1", 1), node("n2", 2), last)}
+    found = assembled(files | {"policy.yaml": document("Policy", "fleet", POLICY)})
+    assert found.inventory is not None
+    assert {warning.code for warning in found.warnings} == {Code.LIMIT_MATCHES_NOTHING}
+    assert {warning.path for warning in found.warnings} == {"policy.yaml"}
+    assert sorted((warning.line, warning.value) for warning in found.warnings) == [
+        (5, "fake"),
+        (5, "i.lab:8080"),
+        (5, "rac"),
+        (5, "west"),
+        (6, "pdu"),
+        (7, "switch"),
+    ]
+    hint = {warning.value: warning.hint for warning in found.warnings}
+    assert hint["rac"] == "did you mean 'rack'?"
+    assert hint["i.lab:8080"] == "there is i.lab"
+
+
+def test_a_rollout_by_a_label_that_members_lack_is_a_warning_that_names_them() -> None:
+    rollout = {"waves": {"label": "rack"}}
+    bare = node("n2", 2).replace(', "labels": {"rack": "a01"}', "")
+    files = fleet() | {"nodes.yaml": many(node("n1", 1), bare, node("n3", 3))}
+    found = assembled(files | {"pools.yaml": pool(rollout=rollout)})
+    assert found.inventory is not None
+    (warning,) = found.warnings
+    assert (warning.path, warning.line) == ("pools.yaml", 8)
+    assert warning.code is Code.ROLLOUT_LABEL_MISSING
+    assert warning.message.startswith("spec.rollout.waves.label: n2 has no such label")
+    assert assembled(fleet() | {"pools.yaml": pool(rollout=rollout)}).warnings == ()
+
+
 # --- overlaps, against the obvious way to find them -------------------------------------------
 
 DAY_0 = datetime(2027, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from metalwright.inventory.bookings import resolve_assignments
 from metalwright.inventory.codes import Code
 from metalwright.inventory.fleet import check_freezes, check_nodes, resolve_pools
+from metalwright.inventory.limits import check_limits
 from metalwright.inventory.members import Members
 from metalwright.inventory.parse import ParsedFile
 from metalwright.inventory.problems import Declarations, Declared, Problem, declare
@@ -63,6 +64,7 @@ def assemble(
     assigned, found = resolve_assignments(declared, members, pool_of)
     problems += found
     problems += check_freezes(declared, members, pool_of)
+    problems += check_limits(declared, pool_of)
     problems += members.problems
     own += _no_nodes(declared)
     errors = _told(own, problems, Severity.ERROR, positions)

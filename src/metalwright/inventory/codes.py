@@ -79,6 +79,9 @@ class Code(StrEnum):
     ASSIGNMENT_OVERLAP = "assignment/overlap"
     ASSIGNMENT_TOO_MANY_WINDOWS = "assignment/too-many-windows"
 
+    LIMIT_MATCHES_NOTHING = "limit/matches-nothing"
+    ROLLOUT_LABEL_MISSING = "rollout/label-missing"
+
     INVENTORY_NO_NODES = "inventory/no-nodes"
     INVENTORY_TOO_MANY_FINDINGS = "inventory/too-many-findings"
 
@@ -145,6 +148,9 @@ MEANING: Final[dict[Code, str]] = {
     Code.ASSIGNMENT_OUTSIDE_POOL: "An assignment of a node that is not in the assignment's pool.",
     Code.ASSIGNMENT_OVERLAP: "Two assignments that want one node at the same time.",
     Code.ASSIGNMENT_TOO_MANY_WINDOWS: "More windows of assignments than are compared.",
+    Code.LIMIT_MATCHES_NOTHING: "A limit, start rate or blast radius by a label, driver, conductor"
+    " group or image server that nothing in the inventory has (a warning).",
+    Code.ROLLOUT_LABEL_MISSING: "A rollout by a label that members of the pool lack (a warning).",
     Code.INVENTORY_NO_NODES: "A revision without any node: an empty read is never an instruction.",
     Code.INVENTORY_TOO_MANY_FINDINGS: "More findings than are shown; mend the first ones first.",
 }
