@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from metalwright.model.observed import Power
-from metalwright.model.operation import JournalEntry
+from metalwright.model.operation import JournalEntry, Memory, Operation
 from metalwright.store import Store
 
 from .bmc_farm import BmcFarm
@@ -66,21 +66,32 @@ def document(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 class Lab:
-    """`farm.count` nodes `n01`, `n02`, ... in one pool that rests powered off."""
+    """`farm.count` nodes `n01`, `n02`, ... in one pool that rests powered off.
 
-    def __init__(self, home: Path, farm: BmcFarm) -> None:
-        self.home, self.farm = home, farm
+    With `rack_nodes` every so many of them are in a rack of their own: `r1`, `r2`, ...
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        farm: BmcFarm,
+        *,
+        settings: str = SETTINGS,
+        policy: dict[str, Any] = POLICY,
+        rack_nodes: int = 0,
+    ) -> None:
+        self.home, self.farm, self.rack_nodes = home, farm, rack_nodes
         self.inventory = home / "inventory"
         self.inventory.mkdir(parents=True)
         self.config = home / "metalwright.toml"
-        self.config.write_text(SETTINGS, encoding="utf-8")
+        self.config.write_text(settings, encoding="utf-8")
         farm.write_secrets(home / "secrets")
         self.daemon: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.git("init", "--quiet", "--initial-branch=main")
         self.git("config", "user.name", "Ada Operator")
         self.git("config", "user.email", "ada@lab.example")
-        self.write("policy.yaml", document("Policy", "lab", POLICY))
+        self.write("policy.yaml", document("Policy", "lab", policy))
         digest = "0123456789abcdef" * 4
         kernel, initrd = (
             {"url": f"http://127.0.0.1/{name}", "sha256": digest} for name in ("kernel", "initrd")
@@ -98,14 +109,20 @@ class Lab:
                 "port": node.spec.bmc.port,
                 "credentials": node.spec.bmc.credentials,
             }
-            spec = {"driver": "ipmi", "bmc": bmc}
-            self.write(f"nodes/{self.name(index)}.yaml", document("Node", self.name(index), spec))
+            written = document("Node", self.name(index), {"driver": "ipmi", "bmc": bmc})
+            if rack_nodes:
+                written["metadata"]["labels"] = {"rack": self.rack(index)}
+            self.write(f"nodes/{self.name(index)}.yaml", written)
         self.commit("The lab")
 
     @staticmethod
     def name(index: int) -> str:
         """The node behind BMC `index`."""
         return f"n{index + 1:02}"
+
+    def rack(self, index: int) -> str:
+        """The rack of the node behind BMC `index`."""
+        return f"r{index // self.rack_nodes + 1}"
 
     # git
 
@@ -194,20 +211,29 @@ class Lab:
         """Wait for something to be so; fail with the daemon's log otherwise."""
         deadline = time.monotonic() + timeout_s
         while not reached():
-            if time.monotonic() > deadline:
+            ended = self.daemon is not None and self.daemon.poll() is not None
+            if ended or time.monotonic() > deadline:
                 raise AssertionError(f"not within {timeout_s:.0f} s: {what}\n{self.log()[-6000:]}")
             time.sleep(0.1)
 
     def idle(self) -> bool:
         """Whether no operation is unfinished."""
-        return all(
-            memory.operation is None for memory in self._read(lambda s: s.memory()).nodes.values()
-        )
+        return all(node.operation is None for node in self.memory().nodes.values())
+
+    def memory(self) -> Memory:
+        """What the store remembers of the fleet."""
+        remembered: Memory = self._read(lambda s: s.memory())
+        return remembered
 
     def journal(self) -> tuple[JournalEntry, ...]:
         """Everything that we did, oldest first."""
         entries: tuple[JournalEntry, ...] = self._read(lambda s: s.journal(None, 100_000))
         return tuple(sorted(entries, key=lambda entry: entry.seq))
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Every operation that there ever was."""
+        found: tuple[Operation, ...] = self._read(lambda s: s.operations(None, 100_000))
+        return found
 
     def _read(self, question: Callable[[Store], Any]) -> Any:
         store = Store.open(f"sqlite:///{self.home / 'state' / 'metalwright.sqlite'}")
