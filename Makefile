@@ -45,8 +45,9 @@ test: $(INSTALLED) packages ## Run every test, those against real components inc
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: benchmark
-benchmark: $(INSTALLED) ## Measure load, resolve, plan and memory at 1,000 and 10,000 nodes
+benchmark: $(INSTALLED) ## Measure load, resolve, plan, memory, and the throughput of the engine
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/engine.py
 
 .PHONY: format
 format: $(INSTALLED) ## Format the code and mend what the linter can mend
