@@ -201,6 +201,8 @@ class World:
                 self.interrupted(line.node, operation=None)
         for action in plan.actions:
             self._done(action.node)
+        for name in plan.holds_in_git:
+            self.remember(name, hold=None)
 
     def converged(self) -> None:
         """Whatever the plan can do is done, in a cycle or a few; after that it is empty."""

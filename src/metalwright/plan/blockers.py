@@ -14,10 +14,11 @@ from typing import Final
 from metalwright.model.fields import format_duration, format_instant
 from metalwright.model.identity import Match, compare_identity
 from metalwright.model.observed import Power
-from metalwright.model.operation import CORRECTIONS_MAX, CORRECTIONS_SPAN, Verb
+from metalwright.model.operation import CORRECTIONS_MAX, CORRECTIONS_SPAN, OperationState, Verb
 from metalwright.model.plan import Blocked, BlockedReason, Cause
 from metalwright.model.tenancy import DriftPolicy, TemplateEdits
 from metalwright.plan.difference import Case, Difference
+from metalwright.plan.holds import braked
 from metalwright.plan.tenancy import same_tenancy
 from metalwright.plan.verbs import lacking
 
@@ -28,9 +29,10 @@ PASSING: Final = frozenset(
         BlockedReason.IDENTITY_MISMATCH,
         BlockedReason.IDENTITY_UNKNOWN,
         BlockedReason.FROZEN,
+        BlockedReason.HELD,
     }
 )
-"""Reasons that go away with another observation or with time."""
+"""Reasons that go away with another observation, with time, or with the end of a hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,27 @@ def stranger(case: Case) -> No | None:
     return No(reason=BlockedReason.IDENTITY_MISMATCH, message=f"another machine: {check.message}")
 
 
+def held(case: Case) -> No | None:
+    """The brake that is on, if there is one."""
+    found = braked(case.wanted, case.remembered)
+    if found is None:
+        return None
+    until = case.wanted.hold.until if case.wanted.hold is not None else None
+    return No(
+        reason=found[0],
+        message=found[1],
+        next_attempt_at=until if found[0] is BlockedReason.HELD else None,
+    )
+
+
+def _quarantined(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    return held(case) if case.remembered.quarantine is not None else None
+
+
+def _held(case: Case, found: Difference) -> No | None:  # noqa: ARG001
+    return held(case)
+
+
 def _waits(case: Case, found: Difference) -> No | None:
     if not found.edit or case.wanted.template_edits is TemplateEdits.IMMEDIATE:
         return None
@@ -109,6 +132,13 @@ def _failed(case: Case, found: Difference) -> No | None:  # noqa: ARG001
         return None
     if not same_tenancy(failed.holder, wanted.holder, case.inventory, same_target=True):
         return None
+    if failed.state is OperationState.CANCELLED:
+        by = f" by {failed.cancelled_by}" if failed.cancelled_by else ""
+        return No(
+            reason=BlockedReason.OPERATION_CANCELLED,
+            message=f"{failed.verb.value} was cancelled{by}; `mw retry NODE` begins it again,"
+            " or commit a change",
+        )
     stage = f" at {failed.stage.value}" if failed.stage is not None else ""
     error = failed.last_error or "no reason given"
     return No(
@@ -215,10 +245,12 @@ def _undone(case: Case, found: Difference) -> No | None:  # noqa: ARG001
 
 
 _OF_GIT: Final[tuple[Question, ...]] = (
+    _quarantined,
     _waits,
     _failed,
     _unsupported,
     _data_loss,
+    _held,
     _not_observed,
     _stale,
     _stranger,
@@ -226,6 +258,7 @@ _OF_GIT: Final[tuple[Question, ...]] = (
     _frozen,
 )
 _OF_DRIFT: Final[tuple[Question, ...]] = (
+    _held,
     _stale,
     _stranger,
     _reported,

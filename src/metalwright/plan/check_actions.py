@@ -177,6 +177,9 @@ def _able(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
         yield f"driver {driver} cannot do that"
 
 
-def _may_start(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  # noqa: ARG001
+def _may_start(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
+    stopped = facts.stopped(action.node)
+    if stopped:
+        yield f"is changed although it is {stopped}"
     if wanted.freeze is not None and wanted.priority < wanted.freeze.pass_priority:
         yield f"is changed in freeze {wanted.freeze.name}"

@@ -22,6 +22,7 @@ SHORT_OF_THE_DIGEST = frozenset(
         BlockedReason.IDENTITY_MISMATCH,
         BlockedReason.IDENTITY_UNKNOWN,
         BlockedReason.FROZEN,
+        BlockedReason.HELD,
         BlockedReason.BLAST_RADIUS,
         BlockedReason.HISTORY_REWRITTEN,
     }
@@ -51,6 +52,8 @@ def progress(plan: Plan, facts: Facts) -> Iterator[str]:
             yield f"{name}: an operation that never ran cannot be superseded"
         if line.fate is Fate.CONTINUE and not _still_wanted(operation, facts):
             yield f"{name}: goes on with what git does not want any more"
+        if line.fate is Fate.CONTINUE and name in facts.desired.nodes and facts.stopped(name):
+            yield f"{name}: goes on although it is {facts.stopped(name)}"
         if line.fate is not Fate.CONTINUE and not line.why:
             yield f"{name}: gives way without a reason"
 
@@ -170,10 +173,28 @@ def completeness(plan: Plan, facts: Facts) -> Iterator[str]:
             yield f"{name}: is not adopted, and the plan does not say so"
         elif not facts.settled(name):
             yield f"{name}: git wants something else, and the plan does not say so"
+        elif facts.stopped(name):
+            yield f"{name}: is {facts.stopped(name)}, and the plan does not say so"
         elif facts.drifted(name):
             yield f"{name}: has drifted, and the plan does not say so"
         elif asked and facts.power(name) is Power.UNKNOWN:
             yield f"{name}: is not known, and the plan does not say so"
+
+
+def holds(plan: Plan, facts: Facts) -> Iterator[str]:
+    """A local hold is given up just where git has one in force."""
+    both = {
+        name
+        for name, wanted in facts.desired.nodes.items()
+        if wanted.hold is not None and facts.in_scope(name) and _held_here(facts, name)
+    }
+    for name in sorted(both ^ set(plan.holds_in_git)):
+        yield f"{name}: says the wrong thing about a hold that git declares"
+
+
+def _held_here(facts: Facts, node: str) -> bool:
+    remembered = facts.memory.nodes.get(node)
+    return remembered is not None and remembered.hold is not None
 
 
 def order(plan: Plan, facts: Facts) -> Iterator[str]:  # noqa: ARG001

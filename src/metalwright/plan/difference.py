@@ -61,14 +61,16 @@ class Case:
 class Difference:
     """What has to be done to a node.
 
-    `edit` says that git changed within a tenancy that is certainly there; `consented` that the
-    boundary which is passed allows to destroy what is on the disks.
+    `edit` says that git changed within a tenancy that is certainly there; `staged` that the change
+    goes out in the waves of its pool's rollout: it is no boundary of an assignment; `consented`
+    that the boundary which is passed allows to destroy what is on the disks.
     """
 
     verb: Verb
     cause: Cause
     reasons: tuple[Reason, ...]
     edit: bool = False
+    staged: bool = False
     consented: bool = False
     disruptive: bool
     destroys_data: bool
@@ -83,6 +85,8 @@ def plainly_as_desired(
     """
     applied, target = remembered.applied, wanted.target
     if applied is None or remembered.operation is not None or seen is None or seen.reading is None:
+        return False
+    if wanted.hold is not None or remembered.hold is not None or remembered.quarantine is not None:
         return False
     reading, spec = seen.reading, node.spec
     return (
@@ -119,18 +123,19 @@ def _from_git(case: Case) -> Difference | None:
         return None
     if not same:
         boundary = ASSIGNMENT in (known.holder.kind, wanted.holder.kind)
-        return _difference(
+        found = _difference(
             case,
             into(wanted.target),
             _boundary(case, known),
             consented=boundary or wanted.data_loss_consent,
         )
+        return found if boundary else replace(found, staged=True)
     within = _verb_within(known.target, wanted.target, certain=certain)
     if within is None:
         return None
     reasons = _anew(wanted) if same_target else _edited(case, known)
     found = _difference(case, within, reasons, consented=wanted.data_loss_consent)
-    return replace(found, edit=certain)
+    return replace(found, edit=certain, staged=True)
 
 
 def _verb_within(old: Target, new: Target, *, certain: bool) -> Verb | None:

@@ -107,6 +107,15 @@ class Facts:
             return False
         return reading.template_digest not in (None, target.template.digest)
 
+    def stopped(self, node: str) -> str:
+        """How a hold or a quarantine is called, where one is on the node; else nothing."""
+        remembered, wanted = self.memory.nodes.get(node), self.desired.nodes.get(node)
+        if remembered is not None and remembered.quarantine is not None:
+            return "in quarantine"
+        in_git = wanted is not None and wanted.hold is not None
+        here = remembered is not None and remembered.hold is not None
+        return "held" if in_git or here else ""
+
     def destroys(self, node: str, verb: Verb) -> bool:
         """Whether this verb loses what is on the disks."""
         template = self.desired.nodes[node].target.template

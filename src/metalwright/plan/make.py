@@ -9,54 +9,40 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Observed
-from metalwright.model.operation import Memory, NodeMemory
+from metalwright.model.operation import Memory
 from metalwright.model.plan import (
     Action,
     Blocked,
-    BlockedReason,
     Cause,
-    InProgress,
     Plan,
     Totals,
 )
-from metalwright.model.tenancy import PowerState
-from metalwright.plan.blockers import blocked, first_no, stranger, unseen
+from metalwright.plan.beside import Lines, beside_git, not_adopted
+from metalwright.plan.blockers import blocked, first_no, held, stranger, unseen
 from metalwright.plan.context import PlanContext
 from metalwright.plan.difference import Case, Difference, difference, plainly_as_desired
 from metalwright.plan.gates import acknowledged, change_digest, hold_back, hold_back_all
+from metalwright.plan.holds import holds_in_git
 from metalwright.plan.order import forecast, natural, sort_actions
-from metalwright.plan.progress import abandoned, in_progress
-from metalwright.plan.tenancy import ASSIGNMENT
+from metalwright.plan.progress import in_progress
 from metalwright.plan.verbs import stages_of
-
-
-@dataclass(slots=True)
-class _Lines:
-    """The lines of the plan, as they are found."""
-
-    actions: list[Action] = field(default_factory=list)
-    progress: list[InProgress] = field(default_factory=list)
-    blocked: list[Blocked] = field(default_factory=list)
-    absent: int = 0
 
 
 def make(desired: Desired, observed: Observed, memory: Memory, context: PlanContext) -> Plan:
     """The plan of one cycle: what would be done and why, and what is left alone and why."""
-    inventory, lines = desired.inventory, _Lines()
+    inventory, lines = desired.inventory, Lines()
     abandoned_revision = _abandoned(inventory, context)
     history_kept = abandoned_revision is None
     names = _in_scope(desired.nodes, context)
     for name in names:
         remembered = memory.nodes.get(name)
         if remembered is None:
-            lines.blocked.append(_not_adopted(name))
+            lines.blocked.append(not_adopted(name))
             continue
         node, wanted, seen = inventory.nodes[name], desired.nodes[name], observed.nodes.get(name)
         if plainly_as_desired(node, wanted, remembered, seen):
@@ -72,7 +58,7 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
         )
         _decide(case, lines, history_kept=history_kept)
     managed = len(lines.blocked) + len(lines.actions) + len(lines.progress)
-    _beside_git(desired, memory, context, lines)
+    beside_git(desired, memory, context, lines)
     digest = change_digest(lines.actions, lines.blocked, desired.nodes)
     if abandoned_revision is not None:
         hold_back_all(lines.actions, lines.blocked, abandoned_revision)
@@ -92,6 +78,7 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
         limits=limits,
         change_digest=digest,
         abandoned_revision=abandoned_revision,
+        holds_in_git=tuple(sorted(lines.holds_in_git, key=natural)),
     )
 
 
@@ -108,31 +95,45 @@ def _in_scope(nodes: Mapping[str, DesiredNode], context: PlanContext) -> list[st
     return list(nodes) if limit is None else [name for name in nodes if name in limit]
 
 
-def _decide(case: Case, lines: _Lines, *, history_kept: bool) -> None:
+def _decide(case: Case, lines: Lines, *, history_kept: bool) -> None:
     """Add the line of one adopted node; a node that is as desired has none."""
+    if holds_in_git(case.wanted, case.remembered):
+        lines.holds_in_git.append(case.wanted.name)
     operation = case.remembered.operation
     if operation is not None and operation.unfinished:
         lines.progress.append(in_progress(case, operation, history_kept=history_kept))
         return
     found = difference(case)
     if found is None:
-        no = unseen(case) or stranger(case)
-        if no is not None:
-            lines.blocked.append(
-                Blocked(
-                    node=case.wanted.name,
-                    reason=no.reason,
-                    message=no.message,
-                    cause=Cause.DRIFT,
-                    next_attempt_at=no.next_attempt_at,
-                )
-            )
+        line = _told(case)
+        if line is not None:
+            lines.blocked.append(line)
         return
     no = first_no(case, found)
     if no is not None:
         lines.blocked.append(blocked(case, found, no))
     else:
         lines.actions.append(_action(case, found))
+
+
+def _told(case: Case) -> Blocked | None:
+    """What an operator should know of a node that lacks nothing, as far as we can tell.
+
+    A hold and a quarantine are told although nothing is to be done; without a cause, since nothing
+    differs, unless it is not known whether something does.
+    """
+    unknown = unseen(case) or stranger(case)
+    no = held(case) or unknown
+    if no is None:
+        return None
+    beside = f"; besides: {unknown.message}" if unknown is not None and no is not unknown else ""
+    return Blocked(
+        node=case.wanted.name,
+        reason=no.reason,
+        message=no.message + beside,
+        cause=Cause.DRIFT if unknown is not None else None,
+        next_attempt_at=no.next_attempt_at,
+    )
 
 
 def _action(case: Case, found: Difference) -> Action:
@@ -152,79 +153,10 @@ def _action(case: Case, found: Difference) -> Action:
     )
 
 
-def _not_adopted(name: str) -> Blocked:
-    return Blocked(
-        node=name,
-        reason=BlockedReason.NOT_ADOPTED,
-        message="not adopted, so never changed; take it over with `mw adopt NODE`",
-        cause=Cause.GIT,
-    )
-
-
-def _beside_git(desired: Desired, memory: Memory, context: PlanContext, lines: _Lines) -> None:
-    """Add the lines of nodes that git wants nothing of: only told of, never changed."""
-    inventory, limit = desired.inventory, context.limit_nodes
-    for name in desired.not_managed:
-        if name not in memory.nodes and (limit is None or name in limit):
-            _not_managed(desired, name, None, lines)
-    for name, remembered in memory.nodes.items():
-        if name in desired.nodes or (limit is not None and name not in limit):
-            continue
-        if name in inventory.nodes:
-            _not_managed(desired, name, remembered, lines)
-        else:
-            lines.absent += 1
-            _absent(remembered, lines)
-
-
-def _not_managed(desired: Desired, name: str, remembered: NodeMemory | None, lines: _Lines) -> None:
-    lifecycle = desired.inventory.nodes[name].spec.lifecycle
-    what = "it is in no pool" if lifecycle is Lifecycle.MANAGED else f"it is {lifecycle.value}"
-    under_way = abandoned(remembered, what) if remembered is not None else None
-    if under_way is not None:
-        lines.progress.append(under_way)
-        return
-    wanted = desired.not_managed.get(name)
-    if wanted is None or (remembered is None and wanted.holder.kind != ASSIGNMENT):
-        return
-    applied = remembered.applied if remembered is not None else None
-    if applied is not None and (applied.target.digest, applied.holder) == (
-        wanted.target.digest,
-        wanted.holder,
-    ):
-        return
-    lines.blocked.append(
-        Blocked(
-            node=name,
-            reason=BlockedReason.NOT_MANAGED,
-            message=f"{wanted.holder} wants it, but {what} (spec.lifecycle)",
-            cause=Cause.GIT,
-        )
-    )
-
-
-def _absent(remembered: NodeMemory, lines: _Lines) -> None:
-    under_way = abandoned(remembered, "it is not in git any more")
-    if under_way is not None:
-        lines.progress.append(under_way)
-        return
-    applied = remembered.applied
-    if applied is not None and applied.target.power is PowerState.OFF:
-        return
-    lines.blocked.append(
-        Blocked(
-            node=remembered.node,
-            reason=BlockedReason.ABSENT_FROM_GIT,
-            message="not in git any more, which is no instruction: it is left as it is",
-            cause=Cause.GIT,
-        )
-    )
-
-
 def _totals(
     desired: Desired,
     context: PlanContext,
-    lines: _Lines,
+    lines: Lines,
     actions: list[Action],
     as_desired: int,
 ) -> Totals:

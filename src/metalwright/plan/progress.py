@@ -8,6 +8,7 @@ from metalwright.model.operation import NodeMemory, Operation, OperationState
 from metalwright.model.plan import BlockedReason, Fate, InProgress
 from metalwright.plan.blockers import first_no
 from metalwright.plan.difference import Case, difference
+from metalwright.plan.holds import braked
 from metalwright.plan.tenancy import same_tenancy
 
 _STOPS_PENDING: Final = frozenset({BlockedReason.FROZEN, BlockedReason.NOT_SUPPORTED})
@@ -27,6 +28,9 @@ def in_progress(case: Case, operation: Operation, *, history_kept: bool) -> InPr
     and what runs goes on to the end that it was begun for.
     """
     pending = operation.state is OperationState.PENDING
+    brake = braked(case.wanted, case.remembered)
+    if brake is not None:
+        return _gives_way(operation, brake[1])
     if not history_kept:
         if pending:
             return entry(operation, Fate.CANCEL, "the history of git was rewritten")
