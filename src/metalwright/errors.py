@@ -9,6 +9,7 @@ that owns the library, with the cause chained.
     ├── RepositoryError      git could not be read: nothing is decided from it
     ├── InventoryError       a revision was read and refused; carries its findings
     ├── StoreError           the journal could not be read or written: nothing is started
+    │   └── FencedError      another process has claimed the store since: this one drives no more
     ├── LockedError          another process drives this fleet
     ├── PlanError            a plan broke an invariant: nothing of it is carried out
     └── DriverError          the hardware did not do what was asked
@@ -49,6 +50,10 @@ class InventoryError(MetalwrightError):
 
 class StoreError(MetalwrightError):
     """The store could not be read or written. Nothing that it should have recorded was started."""
+
+
+class FencedError(StoreError):
+    """A newer process has claimed the store: what this one would have written is refused whole."""
 
 
 class LockedError(MetalwrightError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sqlite3
 from collections.abc import Callable
@@ -58,19 +59,35 @@ def test_migrated_checks_are_those_of_the_program(store: Store, url: str, tmp_pa
     engine.dispose()
     for table in metadata.tables:
         assert checks(url, table) == checks(other, table), table
-    assert sum(len(checks(url, table)) for table in metadata.tables) == 10
+    assert sum(len(checks(url, table)) for table in metadata.tables) == 19
 
 
 def checks(url: str, table: str) -> list[str]:
     ((text,),) = execute(url, f"SELECT sql FROM sqlite_master WHERE name = '{table}'")
-    found = re.findall(r"CONSTRAINT (ck_\w+) CHECK \((.*)\),? ?\n", f"{text}\n")
-    return sorted(f"{name}: {rule}" for name, rule in found)
+    found = []
+    for begin in re.finditer(r"CONSTRAINT (ck_\w+) CHECK \(", str(text)):
+        rest = str(text)[begin.end() :]
+        depth = list(itertools.accumulate({"(": 1, ")": -1}.get(each, 0) for each in rest))
+        found.append(f"{begin[1]}: {rest[: depth.index(-1)]}")
+    return sorted(found)
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO meta VALUES (2, 0, 0, 0, NULL)",
+        "INSERT INTO meta (id, generation, journal_seq, forgotten_generation) VALUES (2, 0, 0, 0)",
+        "UPDATE meta SET epoch = -1",
+        "UPDATE meta SET epoch = 1",
+        "UPDATE meta SET claimed_by = 'ada'",
+        "UPDATE operations SET cancelled_by = ''",
+        "UPDATE nodes SET failures = -1",
+        "UPDATE nodes SET hold_at = ''",
+        "UPDATE nodes SET hold_reason = 'fan'",
+        "UPDATE nodes SET quarantine_reason = 'fan'",
+        "INSERT INTO rollouts VALUES ('r1', 'ci', 'begun', 0, '', '{}')",
+        "INSERT INTO rollouts VALUES ('r1', 'ci', 'running', -1, '', '{}')",
+        "INSERT INTO consents VALUES ('a', 1, ''), ('b', 1, '')",
+        "INSERT INTO consents VALUES ('a', 0, '')",
         "UPDATE meta SET generation = -1",
         "UPDATE operations SET state = 'done'",
         "UPDATE operations SET fence = -1",
@@ -98,7 +115,7 @@ def test_the_database_itself_refuses(store: Store, url: str, statement: str) -> 
 def test_the_database_itself_refuses_a_second_unfinished_operation(store: Store, url: str) -> None:
     store.adopt({"n1": an_applied()}, "ada", NOW)
     store.create([an_operation("o1", "n1")], NOW, None)
-    again = "SELECT 'o2', node, busy_node, state, fence, created_at, target_id, body"
+    again = "SELECT 'o2', node, busy_node, state, fence, created_at, target_id, body, NULL"
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         execute(url, f"INSERT INTO operations {again} FROM operations")
 
@@ -167,4 +184,7 @@ def test_the_schema_is_not_particular_to_one_database() -> None:
 def test_the_migrations_are_inside_the_package() -> None:
     folder = Path(next(iter(shipped.__path__)))
     assert (folder / "env.py").is_file()
-    assert sorted(each.name for each in (folder / "versions").glob("*.py")) == ["0001_ledger.py"]
+    assert sorted(each.name for each in (folder / "versions").glob("*.py")) == [
+        "0001_ledger.py",
+        "0002_limits_and_brakes.py",
+    ]

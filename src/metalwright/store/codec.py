@@ -7,8 +7,8 @@ are written without theirs and given it again when they are read.
 from __future__ import annotations
 
 import hashlib
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json
@@ -16,8 +16,12 @@ from pydantic_core import from_json
 from metalwright.model.desired import Target
 from metalwright.model.observed import Observation
 from metalwright.model.operation import Applied, Effect, Operation
+from metalwright.model.rollout import Rollout
 
 _NO_TARGET = {"target"}
+_OWN_COLUMNS = {"target", "cancelled_by"}
+
+EFFECTS_CACHE_MAX: Final = 4_096
 
 
 @cache
@@ -38,15 +42,28 @@ def target_from_text(text: str) -> Target:
 
 
 def operation_to_text(operation: Operation) -> str:
-    """The text of an operation without its target."""
-    body: bytes = _adapter(Operation).dump_json(operation, exclude=_NO_TARGET)
+    """The text of an operation without what has columns of its own: target, who cancelled it."""
+    body: bytes = _adapter(Operation).dump_json(operation, exclude=_OWN_COLUMNS)
     return body.decode()
 
 
-def operation_from_text(text: str, target: Target) -> Operation:
+def operation_from_text(text: str, target: Target, cancelled_by: str | None) -> Operation:
     """Raises pydantic.ValidationError where the text is no operation."""
-    operation: Operation = _adapter(Operation).validate_python(from_json(text) | {"target": target})
+    columns = {"target": target, "cancelled_by": cancelled_by or ""}
+    operation: Operation = _adapter(Operation).validate_python(from_json(text) | columns)
     return operation
+
+
+def rollout_to_text(rollout: Rollout) -> str:
+    """The text of a rollout."""
+    body: bytes = _adapter(Rollout).dump_json(rollout)
+    return body.decode()
+
+
+def rollout_from_text(text: str) -> Rollout:
+    """Raises pydantic.ValidationError where the text is no rollout."""
+    rollout: Rollout = _adapter(Rollout).validate_json(text)
+    return rollout
 
 
 def applied_to_text(applied: Applied) -> str:
@@ -73,6 +90,7 @@ def observation_from_text(text: str) -> Observation:
     return observation
 
 
+@lru_cache(maxsize=EFFECTS_CACHE_MAX)
 def effect_to_text(effect: Effect | None) -> str | None:
     """The text of an effect."""
     return None if effect is None else _adapter(Effect).dump_json(effect).decode()

@@ -1,9 +1,9 @@
-"""Every write to the memory of the fleet, inside one transaction that somebody else began.
+"""Every step of the engine, inside one transaction that somebody else began.
 
-A `Ledger` takes the row of `meta` first, so writers queue up on any database; it then holds each
-rule by reading under that lock, and the constraints of the schema hold it once more. What it
-refuses for being outdated (an older fence, an operation that has ended) it says with a `False`, not
-with an exception.
+`Pages` has the writers' lock, so what a step is compared with is what stands; each rule is held by
+that comparison, and the constraints of the schema hold it once more. What is refused for being
+outdated (an older fence, an operation that has ended) is said with a `False`, not with an
+exception.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Row, delete, insert, select
 
 from metalwright.errors import StoreError
 from metalwright.model.desired import Target
@@ -23,94 +23,58 @@ from metalwright.model.operation import (
     OperationState,
     Verb,
 )
-from metalwright.store.codec import (
-    operation_to_text,
-    target_from_text,
-    target_to_text,
+from metalwright.model.rollout import ROLLOUT_OVER
+from metalwright.store.codec import target_from_text, target_to_text
+from metalwright.store.pages import Pages, chunks, operation_columns
+from metalwright.store.schema import (
+    journal,
+    nodes,
+    operations,
+    rollouts,
+    starts,
+    targets,
 )
-from metalwright.store.pages import Pages, chunks
-from metalwright.store.schema import journal, meta, nodes, operations, slots, targets
 
 _KEEPS_APPLIED: Final = frozenset({Verb.POWER_ON})
 """Verbs that change nothing of what the machine carries: it was off, and is switched on."""
 
 
 class Ledger(Pages):
-    """The writes of one transaction. `flush` has to be called before it is committed."""
-
-    def adopt(self, records: Mapping[str, Applied | None], by: str, at: datetime) -> None:
-        """Take nodes over. Raises StoreError when an operation on one of them is under way."""
-        busy = self.busy(records)
-        if busy:
-            raise StoreError(f"an operation is under way on {', '.join(sorted(busy))}")
-        known = self.known(records)
-        fresh: list[dict[str, Any]] = []
-        for node, applied in records.items():
-            values = self.applied_columns(applied) | {
-                "adopted_at": at,
-                "adopted_by": by,
-                "failed_id": None,
-                "generation": self.generation,
-            }
-            if node in known:
-                self.update_node(node, values)
-            else:
-                fresh.append({"node": node} | values)
-            what = "as it is" if applied is not None else "to be rebuilt"
-            self.line(at, node, "adopted", detail=f"{what}, by {by}")
-        if fresh:
-            self.connection.execute(insert(nodes), fresh)
-
-    def forget(self, node: str, by: str, at: datetime) -> bool:
-        """Let a node go; false when it was not adopted. Raises StoreError while it is busy."""
-        if self.busy([node]):
-            raise StoreError(f"an operation is under way on {node}")
-        gone = self.connection.execute(delete(nodes).where(nodes.c.node == node)).rowcount
-        if gone:
-            self.connection.execute(update(meta).values(forgotten_generation=self.generation))
-            self.line(at, node, "released", detail=f"by {by}")
-        return gone > 0
-
-    def retry_failed(self, names: Iterable[str], by: str, at: datetime) -> tuple[str, ...]:
-        """Forget the failures of these nodes; the names of those that had one."""
-        mended: list[str] = []
-        for some in chunks(names):
-            rows = self.connection.execute(
-                select(nodes.c.node, nodes.c.failed_id)
-                .where(nodes.c.node.in_(some), nodes.c.failed_id.is_not(None))
-                .order_by(nodes.c.node)
-            ).all()
-            for row in rows:
-                self.update_node(row.node, {"failed_id": None})
-                self.line(at, row.node, "retry", row.failed_id, detail=f"asked for by {by}")
-                mended.append(row.node)
-        return tuple(mended)
+    """The steps of one transaction. `flush` has to be called before it is committed."""
 
     def record_unchanged(self, records: Mapping[str, Applied], at: datetime) -> tuple[str, ...]:
         """Give applied states another name; refused where the state is not the same, or busy."""
         done: list[str] = []
-        busy = self.busy(records)
+        busy = self.standing.busy
+        stored = self._applied_rows(records.keys() - busy)
         for node, applied in records.items():
-            row = self.connection.execute(
-                select(nodes.c.applied, targets.c.body)
-                .join(targets, targets.c.id == nodes.c.target_id)
-                .where(nodes.c.node == node, nodes.c.in_doubt == 0)
-            ).one_or_none()
-            values = self.applied_columns(applied)
-            if row is None or node in busy or not _same_digest(row.body, applied.target):
+            row = stored.get(node)
+            if row is None or not _same_digest(row.body, applied.target):
                 continue
+            values = self.applied_columns(applied)
             if row.applied != values["applied"] or row.body != target_to_text(applied.target)[1]:
                 self.update_node(node, values)
                 self.line(at, node, "recorded", detail=f"{applied.holder} at {applied.source}")
                 done.append(node)
         return tuple(done)
 
+    def _applied_rows(self, names: Iterable[str]) -> dict[str, Row[Any]]:
+        """The applied states, not in doubt, and their targets."""
+        query = select(nodes.c.node, nodes.c.applied, targets.c.body).join(
+            targets, targets.c.id == nodes.c.target_id
+        )
+        found: dict[str, Row[Any]] = {}
+        for some in chunks(names):
+            rows = self.run(query.where(nodes.c.node.in_(some), nodes.c.in_doubt == 0))
+            found |= {row.node: row for row in rows}
+        return found
+
     def create(
         self, wanted: Sequence[Operation], at: datetime, revision: str | None
     ) -> tuple[Operation, ...]:
         """Make pending operations; those made. A node that is busy or not adopted gets none."""
-        names = [operation.node for operation in wanted]
-        free = self.known(names) - self.busy(names)
+        standing = self.standing
+        free = self.known(operation.node for operation in wanted) - standing.busy
         made: list[Operation] = []
         for operation in wanted:
             if operation.node not in free or operation.state is not OperationState.PENDING:
@@ -118,64 +82,45 @@ class Ledger(Pages):
             free.discard(operation.node)
             made.append(operation)
         if made:
-            rows = [
-                {
-                    "id": operation.id,
-                    "node": operation.node,
-                    "created_at": operation.created_at,
-                    "target_id": self.target(operation.target),
-                }
-                | _columns(operation)
-                for operation in made
-            ]
-            self.connection.execute(insert(operations), rows)
+            self.run(insert(operations), [self._new_row(operation) for operation in made])
         for operation in made:
+            standing.put(operation)
             self.note(operation, "created", at, f"{operation.verb} for {operation.holder}")
         if revision is not None:
-            self.connection.execute(update(meta).values(applied_revision=revision))
+            self.set_meta(applied_revision=revision)
         return tuple(made)
+
+    def _new_row(self, operation: Operation) -> dict[str, Any]:
+        return {
+            "id": operation.id,
+            "node": operation.node,
+            "created_at": operation.created_at,
+            "target_id": self.target(operation.target),
+        } | operation_columns(operation)
 
     def admit(self, operation: Operation, limits: Mapping[str, int], at: datetime) -> bool:
         """Take a slot in every scope, or in none; with them the operation begins to run.
 
-        The lowest free number is taken, and only below the limit: the unique key of `slots` then
-        bounds the scope, whatever the code believes. A scope that holds as many as its limit (it
-        was lowered) gives none although a low number is free.
+        The lowest free number is taken, and only while fewer than the limit are held, so it is
+        below the limit: the unique key of `slots` then bounds the scope, whatever the code
+        believes. A scope that holds as many as its limit (it was lowered) gives none although a low
+        number is free. An operation whose end was asked for, or whose node is held here, does not
+        begin: whoever put the brake on may rely on it from then on.
         """
         if operation.state is not OperationState.RUNNING:
             raise StoreError(f"operation {operation.id} is {operation.state}: not admitted")
-        taken: dict[str, set[int]] = {scope: set() for scope in sorted(limits)}
         if not self._is_at(operation, OperationState.PENDING, operation.fence - 1):
             return False
-        rows = self.connection.execute(
-            select(slots.c.scope, slots.c.slot_no).where(slots.c.scope.in_(list(taken)))
-        )
-        for row in rows:
-            taken[row.scope].add(row.slot_no)
-        if any(len(held) >= limits[scope] for scope, held in taken.items()):
+        standing = self.standing
+        if operation.id in standing.cancelled or operation.node in standing.braked:
             return False
-        granted = {
-            scope: next(number for number in range(limits[scope]) if number not in held)
-            for scope, held in taken.items()
-        }
-        if granted:
-            self.connection.execute(
-                insert(slots),
-                [
-                    {
-                        "scope": scope,
-                        "slot_no": number,
-                        "operation_id": operation.id,
-                        "granted_at": at,
-                    }
-                    for scope, number in granted.items()
-                ],
-            )
-        self._write(operation)
+        if any(standing.count(scope) >= limit for scope, limit in limits.items()):
+            return False
+        names = self.take_slots(operation, sorted(limits), at)
+        self.write_operation(operation)
         if operation.verb not in _KEEPS_APPLIED:
             # What it was stays in the row: while in doubt it is the node's `former` state.
             self.update_node(operation.node, {"in_doubt": 1})
-        names = ", ".join(f"{scope}#{number}" for scope, number in granted.items())
         self.note(operation, "admitted", at, names)
         return True
 
@@ -185,7 +130,7 @@ class Ledger(Pages):
             return False
         if operation.state is not OperationState.RUNNING:
             raise StoreError(f"operation {operation.id} is {operation.state}: use retry or finish")
-        self._write(operation)
+        self.write_operation(operation)
         self.note(operation, event, at, detail)
         return True
 
@@ -195,8 +140,8 @@ class Ledger(Pages):
             raise StoreError(f"operation {operation.id} is {operation.state}: not pending again")
         if not self._is_at(operation, OperationState.RUNNING, operation.fence - 1):
             return False
-        self._write(operation)
-        self._release(operation)
+        self.write_operation(operation)
+        self.release_slots(operation)
         self.note(operation, "retry", at, detail)
         return True
 
@@ -208,58 +153,52 @@ class Ledger(Pages):
             raise StoreError(f"operation {operation.id} is {operation.state}: not at its end")
         if not self._is_at(operation, None, operation.fence):
             return False
-        self._write(operation)
-        self._release(operation)
-        if operation.state is OperationState.ACTIVE:
-            self.update_node(operation.node, self.applied_columns(applied) | {"failed_id": None})
-        elif operation.state is OperationState.FAILED:
-            self.update_node(operation.node, {"failed_id": operation.id})
+        asked = operation.id in self.standing.cancelled
+        self.write_operation(operation)
+        self.release_slots(operation)
+        self._remember_end(operation, applied, asked=asked)
         self.note(operation, operation.state.value, at, detail)
         return True
 
-    def prune(self, before: datetime) -> int:
-        """Remove journal lines and ended operations from before an instant; how many in all.
+    def _remember_end(self, operation: Operation, applied: Applied | None, *, asked: bool) -> None:
+        """What the node's row has of an end; `asked` when an operator asked for it."""
+        node, failures = operation.node, self.standing.failures
+        match operation.state:
+            case OperationState.ACTIVE:
+                failures.pop(node, None)
+                values = self.applied_columns(applied)
+                self.update_node(node, values | {"failed_id": None, "failures": 0})
+            case OperationState.FAILED:
+                failures[node] = failures.get(node, 0) + 1
+                self.update_node(node, {"failed_id": operation.id, "failures": failures[node]})
+            case OperationState.CANCELLED if asked:
+                self.update_node(node, {"failed_id": operation.id})
 
-        An unfinished operation stays, and so does a failure that still blocks its node.
+    def prune(self, before: datetime) -> int:
+        """Remove journal lines, ended operations and rollouts that are over from before an instant;
+        how many in all.
+
+        An unfinished operation stays, and so does a failure that still blocks its node. A
+        start-rate bucket whose instant is past is an empty one: it goes too, uncounted.
         """
-        run = self.connection.execute
-        gone = run(delete(journal).where(journal.c.at < before)).rowcount
+        gone = self.run(delete(journal).where(journal.c.at < before)).rowcount
         blocking = select(nodes.c.failed_id).where(nodes.c.failed_id.is_not(None))
         old = operations.c.busy_node.is_(None) & (operations.c.created_at < before)
-        gone += run(delete(operations).where(old, operations.c.id.not_in(blocking))).rowcount
+        gone += self.run(delete(operations).where(old, operations.c.id.not_in(blocking))).rowcount
+        over = rollouts.c.state.in_([state.value for state in ROLLOUT_OVER])
+        gone += self.run(delete(rollouts).where(over, rollouts.c.at < before)).rowcount
+        if self.run(delete(starts).where(starts.c.at < before)).rowcount:
+            self.set_meta(starts_generation=self.generation)
         in_use = select(operations.c.target_id).union(
             select(nodes.c.target_id).where(nodes.c.target_id.is_not(None))
         )
-        run(delete(targets).where(targets.c.id.not_in(in_use)))
+        self.run(delete(targets).where(targets.c.id.not_in(in_use)))
         return gone
 
     def _is_at(self, operation: Operation, state: OperationState | None, fence: int) -> bool:
         """Whether the stored operation is unfinished, at this fence and (where given) state."""
-        row = self.connection.execute(
-            select(operations.c.state, operations.c.fence).where(operations.c.id == operation.id)
-        ).one_or_none()
-        if row is None or row.fence != fence:
-            return False
-        stored = OperationState(row.state)
-        return stored not in TERMINAL and state in (None, stored)
-
-    def _write(self, operation: Operation) -> None:
-        self.connection.execute(
-            update(operations).where(operations.c.id == operation.id).values(_columns(operation))
-        )
-
-    def _release(self, operation: Operation) -> None:
-        self.connection.execute(delete(slots).where(slots.c.operation_id == operation.id))
-
-
-def _columns(operation: Operation) -> dict[str, Any]:
-    """What changes in the row of an operation over its life."""
-    return {
-        "busy_node": operation.node if operation.unfinished else None,
-        "state": operation.state.value,
-        "fence": operation.fence,
-        "body": operation_to_text(operation),
-    }
+        entry = self.standing.operations.get(operation.id)
+        return entry is not None and entry.fence == fence and state in (None, entry.state)
 
 
 def _same_digest(stored: str, target: Target) -> bool:

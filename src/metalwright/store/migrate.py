@@ -27,7 +27,7 @@ def migrate(engine: Engine) -> None:
     with begin_writing(engine) as connection:
         lock_schema(connection)
         if stored_revision(connection) != SCHEMA_REVISION:
-            _upgrade(connection, "head")
+            upgrade(connection, "head")
 
 
 def stored_revision(connection: Connection) -> str | None:
@@ -46,7 +46,12 @@ def stored_revision(connection: Connection) -> str | None:
     return found
 
 
-def _upgrade(connection: Connection, revision: str) -> None:
+def upgrade(connection: Connection, revision: str) -> None:
+    """Bring the tables to a migration (`head`: the newest), in a transaction that has begun.
+
+    Raises:
+        StoreError: the store is newer than this program.
+    """
     # Imported late: alembic takes a tenth of a second, and most openings find nothing to do.
     from alembic import command
     from alembic.config import Config

@@ -1,19 +1,31 @@
-"""What every write to the ledger needs: journal lines in their order, marks on what changed,
-targets.
+"""One write transaction: journal lines in their order, marks on what changed, targets, and what is
+written all at once.
+
+Rows that change over an operation's life are gathered and written with few statements, because a
+statement costs more than a row. A reader of the same transaction has them written first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Update, bindparam, delete, insert, select, update
+from sqlalchemy.engine import CursorResult
 
+from metalwright.errors import FencedError
 from metalwright.model.desired import Target
 from metalwright.model.operation import Applied, Operation
-from metalwright.store.codec import applied_to_text, effect_to_text, target_to_text
-from metalwright.store.schema import journal, meta, nodes, operations, targets
+from metalwright.store.codec import (
+    applied_to_text,
+    effect_to_text,
+    operation_to_text,
+    target_to_text,
+)
+from metalwright.store.schema import journal, meta, nodes, operations, slots, targets
+from metalwright.store.standing import Standing, load_standing
 
 CHUNK: Final = 500
 """Values in one `IN (...)`: SQLite of old allows 999 variables."""
@@ -26,50 +38,159 @@ def chunks(values: Iterable[str]) -> Iterable[list[str]]:
 
 
 class Pages:
-    """One transaction's hold of the ledger; making it takes the writers' lock (`meta`)."""
+    """One transaction's hold of the store; making it takes the writers' lock (`meta`).
 
-    def __init__(self, connection: Connection) -> None:
+    `epoch` is that of the store that writes; `None` for one that never claimed to drive. `written`
+    gathers the operations that were written, with their texts, so that whoever reads the memory
+    next need not parse what this process wrote.
+
+    Raises:
+        FencedError: another process has claimed the store since.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        epoch: int | None,
+        standing: Standing | None,
+        written: dict[str, tuple[str, Operation]],
+    ) -> None:
         self.connection = connection
-        connection.execute(update(meta).values(generation=meta.c.generation + 1))
-        row = connection.execute(select(meta.c.generation, meta.c.journal_seq)).one()
-        self.generation: int = row.generation
+        self._written = written
+        row = connection.execute(_LOCK_META).one()
+        self._claimed = row.epoch > 0
+        if epoch is not None and epoch != row.epoch:
+            raise FencedError(fenced(row))
+        self._drives = epoch is not None
+        if standing is not None and standing.generation != row.generation:
+            standing = None  # somebody else has written
+        self._standing = standing
+        self._generation_before: int = row.generation
+        self.generation: int = row.generation + 1
+        self._meta: dict[str, Any] = {}
         self._seq: int = row.journal_seq
         self._lines: list[dict[str, Any]] = []
-        self._touched: set[str] = set()
+        self._nodes: dict[str, dict[str, Any]] = {}
+        self._operations: dict[str, dict[str, Any]] = {}
+        self._freed: set[tuple[str, int]] = set()
+        self._granted: dict[tuple[str, int], tuple[str, datetime]] = {}
         self._targets: dict[int, tuple[Target, str]] = {}
+        self.changed = False
+
+    def must_drive(self) -> None:
+        """Make sure that engine steps may be written with this store.
+
+        Raises:
+            FencedError: somebody claimed it to drive, and this is not he.
+        """
+        if self._claimed and not self._drives:
+            raise FencedError("another process drives with this store: only it writes steps")
+
+    @property
+    def standing(self) -> Standing:
+        """What engine steps are compared with. Raises FencedError like `must_drive`."""
+        self.must_drive()
+        if self._standing is None:
+            self.flush()
+            self._standing = load_standing(self.connection, self._generation_before)
+        return self._standing
+
+    def forget_standing(self) -> None:
+        """What is written now is not followed: the next step reads it anew."""
+        self._standing = None
+
+    def standing_after(self) -> Standing | None:
+        """What stands once this is committed."""
+        if self._standing is not None and self.changed:
+            self._standing.generation = self.generation
+        return self._standing
+
+    def run(self, statement: Executable, rows: Any = None) -> CursorResult[Any]:
+        """Execute a statement after all that was gathered, so that it sees it."""
+        self.flush()
+        return self.connection.execute(statement, rows)
 
     def flush(self) -> None:
-        """Write the journal lines and mark the changed nodes, each in one statement."""
+        """Write what was gathered, each table in one or two statements."""
         run = self.connection.execute
+        if self._operations:
+            run(_WRITE_OPERATION, list(self._operations.values()))
+        if self._freed:
+            run(_FREE_SLOT, [{"of": scope, "no": number} for scope, number in sorted(self._freed)])
+        if self._granted:
+            run(_TAKE_SLOT, [_slot_row(*item) for item in self._granted.items()])
+        for columns, rows in self._node_rows().items():
+            run(_write_node(columns), rows)
         if self._lines:
-            run(insert(journal), self._lines)
-            run(update(meta).values(journal_seq=self._seq))
-        if self._touched:
-            marked = [{"touched": node} for node in sorted(self._touched)]
-            statement = update(nodes).where(nodes.c.node == bindparam("touched"))
-            run(statement.values(generation=self.generation), marked)
-        self._lines, self._touched = [], set()
+            run(_WRITE_LINE, self._lines)
+        if self._meta or self.changed:
+            values: dict[str, Any] = {"generation": self.generation, "journal_seq": self._seq}
+            values |= self._meta
+            run(update(meta).values(values))
+        self._operations, self._freed, self._granted = {}, set(), {}
+        self._nodes, self._lines, self._meta = {}, [], {}
+
+    def _node_rows(self) -> Mapping[tuple[str, ...], list[dict[str, Any]]]:
+        """The changes of nodes by the columns that they change."""
+        rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for node, values in sorted(self._nodes.items()):
+            row = {"of": node, "new_generation": self.generation}
+            row |= {f"new_{column}": value for column, value in values.items()}
+            rows.setdefault(tuple(sorted(values)), []).append(row)
+        return rows
+
+    def set_meta(self, **values: Any) -> None:
+        """Change the row of `meta`; the memory is read anew."""
+        self._meta |= values
+        self.changed = True
 
     def update_node(self, node: str, values: Mapping[str, Any]) -> None:
         """Change a node's row; its memory is read anew."""
-        self.connection.execute(update(nodes).where(nodes.c.node == node).values(**values))
-        self._touched.add(node)
+        self._nodes.setdefault(node, {}).update(values)
+        self.changed = True
+
+    def write_operation(self, operation: Operation) -> None:
+        """Change an operation's row."""
+        values = operation_columns(operation)
+        self.standing.put(operation)
+        if operation.unfinished:
+            self._written[operation.id] = (values["body"], operation)
+        else:
+            self._written.pop(operation.id, None)
+        self._operations[operation.id] = {"of": operation.id} | {
+            f"new_{column}": value for column, value in values.items()
+        }
+        self.changed = True
+
+    def take_slots(self, operation: Operation, scopes: Iterable[str], at: datetime) -> str:
+        """Take the lowest free slot in each scope; their names, for the journal."""
+        names = []
+        for scope in scopes:
+            number = self.standing.take(scope, operation.id)
+            self._granted[scope, number] = (operation.id, at)
+            names.append(f"{scope}#{number}")
+        return ", ".join(names)
+
+    def release_slots(self, operation: Operation) -> None:
+        """Free the slots of an operation."""
+        for key in self.standing.release(operation.id):
+            if self._granted.pop(key, None) is None:
+                self._freed.add(key)
 
     def note(self, operation: Operation, event: str, at: datetime, detail: str) -> None:
         """A journal line with the operation's stage, intent and fence."""
         self.line(at, operation.node, event, operation.id, detail=detail)
-        self._lines[-1] |= {
-            "stage": operation.stage,
-            "effect": effect_to_text(operation.intent),
-            "fence": operation.fence,
-        }
+        line = self._lines[-1]
+        line["stage"] = operation.stage
+        line["effect"] = effect_to_text(operation.intent)
+        line["fence"] = operation.fence
 
     def line(
         self, at: datetime, node: str, event: str, operation_id: str | None = None, detail: str = ""
     ) -> None:
         """A journal line; the memory of its node is read anew."""
         self._seq += 1
-        self._touched.add(node)
+        self.update_node(node, {})
         self._lines.append(
             {
                 "seq": self._seq,
@@ -89,7 +210,7 @@ class Pages:
         found: set[str] = set()
         for some in chunks(names):
             column = operations.c.busy_node
-            found.update(self.connection.execute(select(column).where(column.in_(some))).scalars())
+            found.update(self.run(select(column).where(column.in_(some))).scalars())
         return found
 
     def known(self, names: Iterable[str]) -> set[str]:
@@ -97,7 +218,7 @@ class Pages:
         found: set[str] = set()
         for some in chunks(names):
             column = nodes.c.node
-            found.update(self.connection.execute(select(column).where(column.in_(some))).scalars())
+            found.update(self.run(select(column).where(column.in_(some))).scalars())
         return found
 
     def applied_columns(self, applied: Applied | None) -> dict[str, str | int | None]:
@@ -115,7 +236,55 @@ class Pages:
         if id(target) not in self._targets:
             key, body = target_to_text(target)
             run = self.connection.execute
-            if run(select(targets.c.id).where(targets.c.id == key)).one_or_none() is None:
+            if run(_FIND_TARGET, {"key": key}).one_or_none() is None:
                 run(insert(targets).values(id=key, body=body))
             self._targets[id(target)] = (target, key)  # the target is kept, so its id is its own
         return self._targets[id(target)][1]
+
+
+def fenced(row: Any) -> str:
+    """What is said to a store that was superseded. `row` is that of `meta`."""
+    since = f"{row.claimed_at:%Y-%m-%d %H:%M:%S} UTC" if row.claimed_at is not None else "long ago"
+    return f"{row.claimed_by or 'nobody'} drives with this store since {since}: this process stops"
+
+
+def operation_columns(operation: Operation) -> dict[str, Any]:
+    """What changes in the row of an operation over its life."""
+    return {
+        "busy_node": operation.node if operation.unfinished else None,
+        "state": operation.state.value,
+        "fence": operation.fence,
+        "body": operation_to_text(operation),
+    }
+
+
+def _slot_row(key: tuple[str, int], holder: tuple[str, datetime]) -> dict[str, Any]:
+    (scope, number), (operation_id, at) = key, holder
+    return {"scope": scope, "slot_no": number, "operation_id": operation_id, "granted_at": at}
+
+
+@lru_cache(maxsize=64)
+def _write_node(columns: tuple[str, ...]) -> Update:
+    """The statement that changes these columns of a node, made once."""
+    values: dict[str, Any] = {
+        column: bindparam(f"new_{column}") for column in (*columns, "generation")
+    }
+    return update(nodes).where(nodes.c.node == bindparam("of")).values(values)
+
+
+_LOCK_META = select(
+    meta.c.generation, meta.c.journal_seq, meta.c.epoch, meta.c.claimed_by, meta.c.claimed_at
+).with_for_update()  # SQLite, where BEGIN IMMEDIATE has locked already, has no words for it
+_FIND_TARGET = select(targets.c.id).where(targets.c.id == bindparam("key"))
+_WRITE_LINE = insert(journal)
+_TAKE_SLOT = insert(slots)
+_FREE_SLOT = delete(slots).where(
+    slots.c.scope == bindparam("of"), slots.c.slot_no == bindparam("no")
+)
+_WRITE_OPERATION = (
+    update(operations)
+    .where(operations.c.id == bindparam("of"))
+    .values(
+        {column: bindparam(f"new_{column}") for column in ("busy_node", "state", "fence", "body")}
+    )
+)

@@ -7,28 +7,48 @@ knows, whoever changed them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from metalwright.model.desired import Target
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.operation import (
     JournalEntry,
+    LocalHold,
     Memory,
     NodeMemory,
     Operation,
+    Quarantined,
     Stage,
+    StageTimes,
 )
+from metalwright.model.rollout import ROLLOUT_OVER
 from metalwright.store.codec import (
     applied_from_text,
     effect_from_text,
     operation_from_text,
+    rollout_from_text,
     target_from_text,
 )
 from metalwright.store.pages import chunks
-from metalwright.store.schema import journal, meta, nodes, operations, slots, targets
+from metalwright.store.schema import (
+    consents,
+    journal,
+    meta,
+    nodes,
+    operations,
+    rollouts,
+    slots,
+    stage_times,
+    starts,
+    targets,
+)
+
+Written: TypeAlias = Mapping[str, tuple[str, Operation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +60,18 @@ class Recalled:
     targets: Mapping[str, Target] = field(default_factory=dict)
 
 
-def recall(connection: Connection, known: Recalled) -> Recalled:
-    """The memory now, made from the one known: the same value when nothing was written since."""
+def recall(connection: Connection, known: Recalled, written: Written) -> Recalled:
+    """The memory now, made from the one known: the same value when nothing was written since.
+
+    `written` are the operations that this process wrote itself, with their texts: where the text in
+    the store is still that one, it need not be parsed.
+    """
     row = connection.execute(select(meta)).one()
     if row.generation == known.generation:
         return known
     if row.forgotten_generation > known.generation or row.generation < known.generation:
         known = Recalled()
-    changed = connection.execute(_nodes_above(known.generation)).all()
+    changed = connection.execute(_NODES_ABOVE, {"known": known.generation}).all()
     keys = {
         key
         for node in changed
@@ -57,35 +81,83 @@ def recall(connection: Connection, known: Recalled) -> Recalled:
     found = _load_targets(connection, keys, known.targets)
     remembered = dict(known.memory.nodes)
     for node in changed:
-        known_as = (
-            None if node.applied is None else applied_from_text(node.applied, found[node.target_id])
-        )
-        remembered[node.node] = NodeMemory(
-            node=node.node,
-            adopted_at=node.adopted_at,
-            adopted_by=node.adopted_by,
-            applied=None if node.in_doubt else known_as,
-            former=known_as if node.in_doubt else None,
-            operation=_operation(node.busy, node.busy_target_id, found),
-            failed=_operation(node.failed, node.failed_target_id, found),
-        )
-    held = connection.execute(select(slots.c.scope, func.count()).group_by(slots.c.scope)).all()
+        remembered[node.node] = _node(node, found, written)
+    if len(remembered) > len(known.memory.nodes):
+        remembered = dict(sorted(remembered.items()))
+    held = connection.execute(_SLOTS_HELD).all()
     memory = Memory(
-        nodes=FrozenDict(sorted(remembered.items())),
+        nodes=FrozenDict(remembered),
         applied_revision=row.applied_revision,
-        slots=FrozenDict({row[0]: row[1] for row in sorted(held)}),
+        slots=FrozenDict({row[0]: row[1] for row in held}),
+        **_kept(connection, row, known),
     )
-    return Recalled(memory, row.generation, _in_use(memory, found))
+    more = len(found) > len(known.targets)
+    return Recalled(memory, row.generation, _in_use(memory, found) if more else found)
+
+
+def _node(row: Row[Any], found: Mapping[str, Target], written: Written) -> NodeMemory:
+    known_as = None if row.applied is None else applied_from_text(row.applied, found[row.target_id])
+    hold = quarantine = None
+    if row.hold_at is not None:
+        hold = LocalHold(reason=row.hold_reason, by=row.hold_by, at=row.hold_at)
+    if row.quarantine_at is not None:
+        quarantine = Quarantined(reason=row.quarantine_reason, at=row.quarantine_at)
+    busy = failed = None
+    if row.busy is not None:
+        text, own = written.get(row.busy_id, ("", None))
+        if own is None or text != row.busy or own.cancelled_by != (row.busy_cancelled_by or ""):
+            own = operation_from_text(row.busy, found[row.busy_target_id], row.busy_cancelled_by)
+        busy = own
+    if row.failed is not None:
+        target = found[row.failed_target_id]
+        failed = operation_from_text(row.failed, target, row.failed_cancelled_by)
+    return NodeMemory(
+        node=row.node,
+        adopted_at=row.adopted_at,
+        adopted_by=row.adopted_by,
+        applied=None if row.in_doubt else known_as,
+        former=known_as if row.in_doubt else None,
+        operation=busy,
+        failed=failed,
+        failures=row.failures,
+        hold=hold,
+        quarantine=quarantine,
+    )
+
+
+def _kept(connection: Connection, row: Row[Any], known: Recalled) -> dict[str, Any]:
+    """What the memory has beside nodes and slots; what did not change is not read again."""
+    memory, run = known.memory, connection.execute
+    kept: dict[str, Any] = {
+        "rollouts": memory.rollouts,
+        "consents": memory.consents,
+        "starts": memory.starts,
+        "stage_times": memory.stage_times,
+    }
+    if row.rollouts_generation > known.generation:
+        kept["rollouts"] = FrozenDict(
+            {key: rollout_from_text(body) for key, body in run(_ROLLOUTS)}
+        )
+    if row.consents_generation > known.generation:
+        kept["consents"] = frozenset(run(select(consents.c.key)).scalars())
+    if row.starts_generation > known.generation:
+        rows = run(select(starts.c.bucket, starts.c.at).order_by(starts.c.bucket))
+        kept["starts"] = FrozenDict({row.bucket: row.at for row in rows})
+    if row.times_generation > known.generation:
+        learnt = {
+            key: StageTimes(samples_s=tuple(sorted(json.loads(samples))))
+            for key, samples in run(_TIMES_ABOVE, {"known": known.generation})
+        }
+        kept["stage_times"] = FrozenDict(sorted({**memory.stage_times, **learnt}.items()))
+    return kept
 
 
 def read_operations(
     connection: Connection, node: str | None, count_max: int
 ) -> tuple[Operation, ...]:
     """The newest operations, newest first; of one node where it is given."""
-    query = (
-        select(operations.c.body, operations.c.target_id)
-        .order_by(operations.c.created_at.desc(), operations.c.id.desc())
-        .limit(count_max)
+    query = _OPERATIONS.order_by(operations.c.created_at.desc(), operations.c.id.desc()).limit(
+        count_max
     )
     if node is not None:
         query = query.where(operations.c.node == node)
@@ -94,7 +166,7 @@ def read_operations(
 
 def read_operation(connection: Connection, key: str) -> Operation | None:
     """One operation by its id."""
-    query = select(operations.c.body, operations.c.target_id).where(operations.c.id == key)
+    query = _OPERATIONS.where(operations.c.id == key)
     return next(iter(_operations(connection, query)), None)
 
 
@@ -121,34 +193,31 @@ def read_journal(
     )
 
 
-def _nodes_above(generation: int) -> Select[tuple[object, ...]]:
+def _nodes_above() -> Select[Any]:
     busy, failed = operations.alias("busy"), operations.alias("failed")
     return (
         select(
             nodes,
+            busy.c.id.label("busy_id"),
             busy.c.body.label("busy"),
             busy.c.target_id.label("busy_target_id"),
+            busy.c.cancelled_by.label("busy_cancelled_by"),
             failed.c.body.label("failed"),
             failed.c.target_id.label("failed_target_id"),
+            failed.c.cancelled_by.label("failed_cancelled_by"),
         )
         .join_from(nodes, busy, busy.c.busy_node == nodes.c.node, isouter=True)
         .join(failed, failed.c.id == nodes.c.failed_id, isouter=True)
-        .where(nodes.c.generation > generation)
+        .where(nodes.c.generation > bindparam("known"))
     )
 
 
-def _operations(connection: Connection, query: Select[tuple[str, str]]) -> tuple[Operation, ...]:
+def _operations(connection: Connection, query: Select[Any]) -> tuple[Operation, ...]:
     rows = connection.execute(query).all()
     found = _load_targets(connection, {row.target_id for row in rows}, {})
-    return tuple(operation_from_text(row.body, found[row.target_id]) for row in rows)
-
-
-def _operation(
-    body: str | None, target_id: str | None, found: Mapping[str, Target]
-) -> Operation | None:
-    if body is None or target_id is None:
-        return None
-    return operation_from_text(body, found[target_id])
+    return tuple(
+        operation_from_text(row.body, found[row.target_id], row.cancelled_by) for row in rows
+    )
 
 
 def _load_targets(
@@ -171,3 +240,16 @@ def _in_use(memory: Memory, found: Mapping[str, Target]) -> Mapping[str, Target]
             if holder is not None:
                 held.add(id(holder.target))
     return {key: target for key, target in found.items() if id(target) in held}
+
+
+_OPERATIONS = select(operations.c.body, operations.c.target_id, operations.c.cancelled_by)
+_NODES_ABOVE = _nodes_above()
+_SLOTS_HELD = select(slots.c.scope, func.count()).group_by(slots.c.scope).order_by(slots.c.scope)
+_ROLLOUTS = (
+    select(rollouts.c.id, rollouts.c.body)
+    .where(rollouts.c.state.not_in([state.value for state in ROLLOUT_OVER]))
+    .order_by(rollouts.c.id)
+)
+_TIMES_ABOVE = select(stage_times.c.stage_key, stage_times.c.samples).where(
+    stage_times.c.generation > bindparam("known")
+)

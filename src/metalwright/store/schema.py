@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 """The newest migration: what a store of this program looks like."""
 
 NAME_LENGTH_MAX: Final = 253
@@ -74,11 +74,24 @@ meta = Table(
     Column("journal_seq", Integer, nullable=False),
     Column("forgotten_generation", Integer, nullable=False),
     Column("applied_revision", String(64)),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("claimed_by", Text),
+    Column("claimed_at", Instant),
+    Column("rollouts_generation", Integer, nullable=False, server_default="0"),
+    Column("consents_generation", Integer, nullable=False, server_default="0"),
+    Column("starts_generation", Integer, nullable=False, server_default="0"),
+    Column("times_generation", Integer, nullable=False, server_default="0"),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("generation >= 0 AND journal_seq >= 0", name="counters"),
+    CheckConstraint("epoch >= 0", name="epoch"),
+    CheckConstraint(
+        "(epoch = 0) = (claimed_at IS NULL) AND (claimed_by IS NULL) = (claimed_at IS NULL)",
+        name="claimed",
+    ),
 )
 """One row. `generation` grows with every change of the memory: caches compare it, and taking its
-row lock is what makes writers of the ledger queue up on a database that lets several in."""
+row lock is what makes writers queue up on a database that lets several in. The other generations
+are those of the last change to one part of the memory. `epoch` grows with every claim to drive."""
 
 targets = Table(
     "targets",
@@ -99,6 +112,7 @@ operations = Table(
     Column("created_at", Instant, nullable=False),
     Column("target_id", String(64), ForeignKey("targets.id"), nullable=False),
     Column("body", Text, nullable=False),
+    Column("cancelled_by", Text),
     UniqueConstraint("busy_node"),
     CheckConstraint(
         "state IN ('pending', 'running', 'active', 'failed', 'cancelled', 'superseded')",
@@ -109,6 +123,7 @@ operations = Table(
         "(state IN ('pending', 'running')) = (busy_node IS NOT NULL)", name="busy_unfinished"
     ),
     CheckConstraint("busy_node IS NULL OR busy_node = node", name="busy_same"),
+    CheckConstraint("cancelled_by <> ''", name="cancelled_by"),
     Index(None, "node", "created_at"),
     Index(None, "created_at"),
 )
@@ -124,8 +139,20 @@ nodes = Table(
     Column("in_doubt", Integer, nullable=False),
     Column("failed_id", String(64), ForeignKey("operations.id")),
     Column("generation", Integer, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("hold_reason", Text),
+    Column("hold_by", Text),
+    Column("hold_at", Instant),
+    Column("quarantine_reason", Text),
+    Column("quarantine_at", Instant),
     CheckConstraint("(applied IS NULL) = (target_id IS NULL)", name="applied_target"),
     CheckConstraint("in_doubt IN (0, 1)", name="in_doubt"),
+    CheckConstraint("failures >= 0", name="failures"),
+    CheckConstraint(
+        "(hold_reason IS NULL) = (hold_at IS NULL) AND (hold_by IS NULL) = (hold_at IS NULL)",
+        name="hold",
+    ),
+    CheckConstraint("(quarantine_reason IS NULL) = (quarantine_at IS NULL)", name="quarantine"),
     Index(None, "generation"),
 )
 
@@ -171,3 +198,45 @@ facts = Table(
     Column("at", Instant, nullable=False),
     Column("body", Text, nullable=False),
 )
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("pool", String(NAME_LENGTH_MAX), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    CheckConstraint("state IN ('running', 'paused', 'done', 'superseded')", name="state"),
+    CheckConstraint("wave >= 0", name="wave"),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("key", String(SCOPE_LENGTH_MAX), primary_key=True),
+    Column("no", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    UniqueConstraint("no"),
+    CheckConstraint("no >= 1", name="no"),
+)
+"""The disruptive changes that a commit acknowledged; a higher `no` is a later one."""
+
+starts = Table(
+    "starts",
+    metadata,
+    Column("bucket", String(SCOPE_LENGTH_MAX), primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+"""The instant of each start-rate bucket."""
+
+stage_times = Table(
+    "stage_times",
+    metadata,
+    Column("stage_key", String(SCOPE_LENGTH_MAX), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("samples", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+)
+"""What stages took lately, in seconds, a JSON list from the oldest to the newest."""
