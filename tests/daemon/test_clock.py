@@ -155,6 +155,24 @@ def test_without_slew_it_never_follows() -> None:
     assert clock() == NOON + timedelta(minutes=1)
 
 
+def test_it_goes_on_from_where_an_earlier_process_was() -> None:
+    times = Times()
+    times.clock.go_on_from(NOON + timedelta(hours=2))
+    assert times.read_s() == 2 * HOUR
+    assert [str(jump) for jump in times.jumps] == ["the wall clock was set back by 7200 s"]
+    times.pass_s(100)
+    assert times.read_s() == pytest.approx(2 * HOUR + 100 * (1 - SLEW))
+    assert len(times.jumps) == 1
+
+
+@pytest.mark.parametrize("reached", [timedelta(hours=-2), timedelta(0), timedelta(days=2)])
+def test_it_does_not_go_on_from_the_past_nor_from_an_absurd_future(reached: timedelta) -> None:
+    times = Times()
+    times.clock.go_on_from(NOON + reached)
+    assert times.read_s() == 0
+    assert times.jumps == []
+
+
 @pytest.mark.parametrize("slew", [-0.1, 1.0, 2.0])
 def test_a_slew_that_would_stop_or_turn_it_is_refused(slew: float) -> None:
     with pytest.raises(ValueError, match="slew"):

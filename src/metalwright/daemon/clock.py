@@ -21,6 +21,11 @@ SLEW: Final = 0.1
 JUMP_S: Final = 5.0
 """Seconds by which the two drift apart from one reading to the next before it is called a jump."""
 
+LEAD_MAX: Final = timedelta(days=1)
+"""How far before the wall a clock goes on from where an earlier process was. One that was years
+ahead (a dead battery) is not followed: what it wrote down waits, and is not early.
+"""
+
 
 def system_clock() -> datetime:
     """The present instant by the wall clock, in UTC."""
@@ -68,6 +73,21 @@ class SteadyClock:
         self._read_at = monotonic()
         self._now = wall()
         self._ahead = timedelta(0)  # of the wall, at the last reading: negative where we are ahead
+
+    def go_on_from(self, reached: datetime) -> None:
+        """Begin no earlier than where an earlier process was, unless that is absurd.
+
+        After the wall was set back between two processes, what the first wrote down would else lie
+        in the future: its last effects could not be told from later ones, its pauses not end.
+        """
+        with self._lock:
+            lead = reached - self._now
+            if not timedelta(0) < lead <= LEAD_MAX:
+                return
+            self._now, self._ahead = reached, self._ahead - lead
+            wall = reached - lead
+        if lead > self._jump and self._told is not None:
+            self._told(ClockJump(by=-lead, wall=wall))
 
     def __call__(self) -> datetime:
         """The present instant, in UTC: never before one that was read already."""

@@ -143,9 +143,11 @@ def open_fleet(
     *,
     drive: bool,
     wake: Callable[[], None],
-    clock: Callable[[], datetime] | None = None,
+    clock: SteadyClock | None = None,
 ) -> Iterator[Fleet]:
-    """Open every part, or none, and close them all at the end. `clock` is a steady one.
+    """Open every part, or none, and close them all at the end.
+
+    One that drives goes on from the last instant that the store has, should the wall be before it.
 
     Raises:
         LockedError: `drive` was asked for and another process drives this fleet.
@@ -156,9 +158,7 @@ def open_fleet(
         yield stack.enter_context(Fleet(settings, parts, wake))
 
 
-def _open_parts(
-    settings: Settings, stack: ExitStack, clock: Callable[[], datetime], *, drive: bool
-) -> Parts:
+def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, drive: bool) -> Parts:
     """The parts of an installation; `stack` closes them, the last opened first."""
     _make_state_dir(settings.state_dir)
     lock = FleetLock(settings.state_dir / "fleet.lock")
@@ -166,6 +166,9 @@ def _open_parts(
         stack.enter_context(lock)
     repository = stack.enter_context(open_repository(settings))
     store = stack.enter_context(Store.open(settings.store))
+    if drive:
+        for line in store.journal(None, 1):
+            clock.go_on_from(line.at)
     secrets = Secrets(settings.secrets_dir, os.environ)
     drivers = open_drivers(settings, secrets, clock)
     for driver in drivers.values():
