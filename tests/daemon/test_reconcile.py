@@ -23,7 +23,7 @@ from metalwright.model.observed import (
     Power,
     Reading,
 )
-from metalwright.model.operation import CORRECTIONS_MAX, JournalEntry
+from metalwright.model.operation import CORRECTIONS_MAX, EffectKind, JournalEntry
 
 from .conftest import REST, WAIT_S, Rig
 
@@ -185,6 +185,33 @@ def _intents(fleet: Fleet) -> list[JournalEntry]:
 def _told(fleet: Fleet) -> list[bool]:
     nodes = fleet.store.memory().nodes.values()
     return [node.operation is not None and node.operation.intent is not None for node in nodes]
+
+
+@pytest.mark.parametrize("down", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
+def test_what_was_done_while_no_daemon_ran_is_seen_before_a_deadline_counts(
+    rig: Rig, down: timedelta
+) -> None:
+    """A daemon that was away for longer than a boot may take, or whose clock was set meanwhile."""
+    rig.adopt_all()
+    rig.loan("n[1-3]")
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        reconciler, deadline = Reconciler(fleet), time.monotonic() + WAIT_S
+        while not any(
+            entry.effect is not None and entry.effect.kind is EffectKind.POWER_ON
+            for entry in _intents(fleet)
+        ):
+            assert time.monotonic() < deadline
+            reconciler.cycle()
+    wall = SetWall()
+    wall.by = down
+    clock = SteadyClock(wall)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None, clock=clock) as fleet:
+        fleet.wall = wall
+        as_desired(Reconciler(fleet))
+        operations = fleet.store.operations(None, 99)
+        assert {(each.state, each.attempt) for each in operations} == {("active", 1)}
+        told = [(entry.node, entry.effect) for entry in _intents(fleet)]
+        assert len(told) == len(set(told))
 
 
 def test_calendars_are_about_the_wall_clock_and_plans_about_the_steady_one(rig: Rig) -> None:

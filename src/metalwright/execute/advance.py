@@ -77,6 +77,8 @@ def decide(operation: Operation, situation: Situation) -> Decision:
         if resolved is not None:
             return resolved
     if _out_of_time(operation, situation):
+        if situation.node is not None and not _looked_at(situation):
+            return Wait(why="is asked before its time counts as over")
         return _failed(operation, situation, _timed_out(operation, reading, situation))
     if situation.node is None:
         return Wait(why="is not ours to touch", until=operation.stage_deadline_at)
@@ -181,6 +183,15 @@ def _fails_at(operation: Operation, situation: Situation) -> datetime | None:
     if situation.node is None:
         return deadline
     return deadline + seconds(situation.timeouts.power_off)
+
+
+def _looked_at(situation: Situation) -> bool:
+    """Whether this process asked the node already, whatever it answered.
+
+    While no daemon ran, or its clock was wrong, a deadline may pass over what was done in time.
+    """
+    seen = situation.observation
+    return seen is not None and seen.at >= situation.started_at
 
 
 def _failed(operation: Operation, situation: Situation, error: str) -> Decision:
