@@ -16,50 +16,26 @@ The order. An operation ages: its effective priority is its own plus `step` for 
    pool with the least (slots held + 1) / weight; within a pool the one that waits longest; then the
    name in natural order. What does not fit is passed over.
 
-What waits is kept in buckets of equal pool, scopes, priority and attempt. Only the head of a bucket
-can be next, and a bucket with a full scope is left out by one look at it: a pass costs as much as
-there are buckets and grants, not as there are operations.
+What waits is kept in buckets of equal pool, scopes, priority and attempt, the buckets in lines of
+equal pool, priority and attempt. Only the first of a bucket can be next, a bucket with a full scope
+is left out by one look at it, and a pass ends with the last free slot of the fleet: it costs as
+much as it has to look at before that, not as there are operations.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from heapq import heapify, heappop, heappush
 
-from metalwright.model.natural import NaturalKey, natural
+from metalwright.model.frozen import FrozenDict
+from metalwright.model.granting import Bucket, Entry, Grant, Line, Pass, item_of
+from metalwright.model.natural import natural
 from metalwright.model.policy import Ageing
 from metalwright.model.waiting import (
-    FLEET,
-    Answer,
     Room,
     Waiting,
-    claimants,
-    effective_priority,
-    narrow_first,
-    overdue_after,
 )
-
-Grant = Callable[[Waiting], Answer]
-
-_Entry = tuple[datetime, NaturalKey, str, Waiting]
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """What waits for the same slots of the same pool with the same priority, longest first."""
-
-    pool: str
-    scopes: tuple[str, ...]
-    priority: int
-    retry: bool
-    entries: list[_Entry] = field(default_factory=list)
-
-
-_BucketKey = tuple[str, tuple[str, ...], int, bool]
 
 
 class Queue:
@@ -69,15 +45,12 @@ class Queue:
     """
 
     def __init__(self, waiting: Iterable[Waiting] = ()) -> None:
-        self._buckets: dict[_BucketKey, _Bucket] = {}
-        self._where: dict[str, _Entry] = {}
+        self._lines: dict[tuple[str, int, bool], Line] = {}
+        self._where: dict[str, Entry] = {}
         self._later: list[Callable[[], None]] | None = None
-        for each in waiting:
-            entry = _entry(each)
-            self._where[each.key] = entry
-            self._bucket(each).entries.append(entry)
-        for bucket in self._buckets.values():
-            bucket.entries.sort()
+        self._limits: Mapping[str, int] = FrozenDict()
+        for entry in sorted(map(_entry, waiting)):
+            self._insert(entry)
 
     def __len__(self) -> int:
         return len(self._where)
@@ -94,8 +67,7 @@ class Queue:
             self._later.append(lambda: self.add(waiting))
             return
         self.discard(waiting.key)
-        entry = self._where[waiting.key] = _entry(waiting)
-        insort(self._bucket(waiting).entries, entry)
+        self._insert(_entry(waiting))
 
     def discard(self, key: str) -> None:
         """Forget one; a key that does not wait is no error."""
@@ -107,150 +79,69 @@ class Queue:
         self._remove(self._where.pop(key))
 
     def admit(self, room: Room, ageing: Ageing, now: datetime, grant: Grant) -> list[Waiting]:
-        """One pass: offer every slot that is free, in order; those granted wait no longer."""
-        granting = _Pass(self._buckets.values(), room, ageing, now)
+        """One pass: offer every slot that is free, in order; those granted wait no longer.
+
+        The limits are another mapping when they are other limits: none is changed in place.
+        """
+        if room.limits is not self._limits:
+            self._limits = room.limits
+            for line in self._lines.values():
+                for bucket in line.buckets.values():
+                    bucket.narrow = ()
+        granting = Pass(self._lines.values(), room, ageing, now)
         later: list[Callable[[], None]] = []
         self._later = later
         try:
             granting.run(grant)
         finally:
             self._later = None
-            for entry in granting.granted:
-                del self._where[entry[2]]
-                self._remove(entry)
+            for waiting in granting.granted:
+                self._remove(self._where.pop(waiting.key))
             for change in later:
                 change()
-        return [entry[3] for entry in granting.granted]
+        return granting.granted
 
-    def _bucket(self, waiting: Waiting) -> _Bucket:
-        key = (waiting.pool, waiting.scopes, waiting.priority, waiting.retry)
-        bucket = self._buckets.get(key)
+    def _insert(self, entry: Entry) -> None:
+        waiting = entry[3]
+        self._where[waiting.key] = entry
+        key = (waiting.pool, waiting.priority, waiting.retry)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(*key)
+        bucket = line.buckets.get(waiting.scopes)
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(*key)
-        return bucket
+            bucket = line.buckets[waiting.scopes] = Bucket(waiting.scopes)
+        elif bucket.entries[-1] < entry:
+            bucket.entries.append(entry)
+            return
+        elif bucket.entries[0] < entry:
+            insort(bucket.entries, entry)
+            return
+        else:
+            _forget_head(line, bucket)
+        bucket.entries.insert(0, entry)
+        insort(line.heads, item_of(bucket, 0))
 
-    def _remove(self, entry: _Entry) -> None:
-        bucket = self._bucket(entry[3])
-        del bucket.entries[bisect_left(bucket.entries, entry)]
+    def _remove(self, entry: Entry) -> None:
+        waiting = entry[3]
+        key = (waiting.pool, waiting.priority, waiting.retry)
+        line = self._lines[key]
+        bucket = line.buckets[waiting.scopes]
+        at = bisect_left(bucket.entries, entry)
+        if at == 0:
+            _forget_head(line, bucket)
+        del bucket.entries[at]
         if not bucket.entries:
-            del self._buckets[bucket.pool, bucket.scopes, bucket.priority, bucket.retry]
+            del line.buckets[waiting.scopes]
+            if not line.buckets:
+                del self._lines[key]
+        elif at == 0:
+            insort(line.heads, item_of(bucket, 0))
 
 
-def _entry(waiting: Waiting) -> _Entry:
+def _entry(waiting: Waiting) -> Entry:
     return (waiting.since, natural(waiting.node), waiting.key, waiting)
 
 
-_Head = tuple[datetime, NaturalKey, str, int, int]  # of a bucket: its number, and the entry's
-_Band = tuple[int, bool]
-
-
-class _Pass:
-    """One pass over the buckets, which do not change meanwhile."""
-
-    def __init__(
-        self, buckets: Iterable[_Bucket], room: Room, ageing: Ageing, now: datetime
-    ) -> None:
-        self.granted: list[_Entry] = []
-        self._buckets = list(buckets)
-        self._room, self._ageing, self._now = room, ageing, now
-        held = room.held
-        self._free = {scope: limit - held.get(scope, 0) for scope, limit in room.limits.items()}
-        self._pool_held = dict(room.pool_held)
-        self._enough = False
-        self._bands: defaultdict[_Band, defaultdict[str, list[_Head]]] = defaultdict(
-            lambda: defaultdict(list)
-        )
-
-    def run(self, grant: Grant) -> None:
-        """Grant what there is to grant."""
-        self._overdue(grant)
-        if not self._is_over():
-            self._others(grant)
-
-    def _is_over(self) -> bool:
-        return self._enough or self._free[FLEET] <= 0
-
-    def _overdue_by(self, bucket: _Bucket) -> datetime:
-        """What waits in this bucket since then or longer is overdue."""
-        return self._now - overdue_after(bucket.priority, self._ageing)
-
-    def _overdue(self, grant: Grant) -> None:
-        if self._is_over():
-            return
-        heads: list[_Head] = [
-            (*bucket.entries[0][:3], number, 0)
-            for number, bucket in enumerate(self._buckets)
-            if bucket.entries[0][0] <= self._overdue_by(bucket)
-        ]
-        heapify(heads)
-        claiming = claimants(self._room.limits)
-        while heads and not self._is_over():
-            *_, number, index = heappop(heads)
-            bucket = self._buckets[number]
-            narrow = narrow_first(bucket.scopes, self._room.limits)
-            full = next((at for at, scope in enumerate(narrow) if self._free[scope] <= 0), None)
-            if full is None:
-                self._offer(bucket, index, grant)
-            elif claiming > 0:
-                claiming -= 1
-                self._take(scope for scope in narrow if scope != FLEET)
-            elif full == 0:
-                continue  # nor does anybody behind it in the bucket claim anything
-            else:
-                self._take(narrow[:full])
-            if index + 1 < len(bucket.entries):
-                entry = bucket.entries[index + 1]
-                if entry[0] <= self._overdue_by(bucket):
-                    heappush(heads, (*entry[:3], number, index + 1))
-
-    def _others(self, grant: Grant) -> None:
-        full = {scope for scope, free in self._free.items() if free <= 0}
-        for number, bucket in enumerate(self._buckets):
-            if full.isdisjoint(bucket.scopes):
-                first, by = 0, self._overdue_by(bucket)
-                if bucket.entries[0][0] <= by:
-                    first = bisect_right(bucket.entries, by, key=lambda entry: entry[0])
-                self._queue_up(number, first)
-        while self._bands and not self._is_over():
-            band = min(self._bands)
-            self._share(self._bands[band], grant)
-            del self._bands[band]
-
-    def _queue_up(self, number: int, index: int) -> None:
-        """Let an entry of a bucket stand in the line of its band and pool, if it may start yet."""
-        bucket = self._buckets[number]
-        if index == len(bucket.entries) or bucket.entries[index][0] > self._now:
-            return
-        entry = bucket.entries[index]
-        band = (-effective_priority(entry[3], self._ageing, self._now), bucket.retry)
-        heappush(self._bands[band][bucket.pool], (*entry[:3], number, index))
-
-    def _share(self, pools: defaultdict[str, list[_Head]], grant: Grant) -> None:
-        """Grant to the pools of one band in turn, each as its weight says."""
-        turns = [(self._load(pool), heads[0], pool) for pool, heads in pools.items()]
-        heapify(turns)
-        while turns and not self._is_over():
-            *_, pool = heappop(turns)
-            *_, number, index = heappop(pools[pool])
-            if all(self._free[scope] > 0 for scope in self._buckets[number].scopes):
-                self._offer(self._buckets[number], index, grant)
-                self._queue_up(number, index + 1)  # maybe into this very line again
-            if pools[pool]:
-                heappush(turns, (self._load(pool), pools[pool][0], pool))
-
-    def _load(self, pool: str) -> float:
-        """How much of its share a pool would have with one slot more."""
-        return (self._pool_held.get(pool, 0) + 1) / self._room.weights.get(pool, 1)
-
-    def _offer(self, bucket: _Bucket, index: int, grant: Grant) -> None:
-        entry = bucket.entries[index]
-        answer = grant(entry[3])
-        if answer is Answer.GRANTED:
-            self.granted.append(entry)
-            self._take(bucket.scopes)
-            self._pool_held[bucket.pool] = self._pool_held.get(bucket.pool, 0) + 1
-        self._enough = answer is Answer.ENOUGH
-
-    def _take(self, scopes: Iterable[str]) -> None:
-        for scope in scopes:
-            self._free[scope] -= 1
+def _forget_head(line: Line, bucket: Bucket) -> None:
+    del line.heads[bisect_left(line.heads, item_of(bucket, 0))]
