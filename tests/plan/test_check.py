@@ -301,6 +301,11 @@ def _too_many(world: World) -> None:
     world.fleet.rules(blast_radius=BlastRadius(nodes_max=1))
 
 
+def _too_many_of_git(world: World) -> None:
+    _too_many(world)
+    world.see("n-2", Power.ON)
+
+
 def _same_tenancy(world: World) -> None:
     """The loan runs already, so the wipe is no boundary's any more."""
     world.adopt("n-1")
@@ -329,7 +334,8 @@ TURNED = [
     ("n-4: is changed, but git lets nobody change it", _absent),
     ("n-3: goes on with what git does not want any more", _no_longer_wanted),
     ("21 nodes would be in flight in fleet, 20 may be", _full),
-    ("2 nodes are disrupted at once, and no commit acknowledges that", _too_many),
+    ("drift: 2 nodes are disrupted within an hour, unacknowledged", _too_many),
+    ("2 nodes are disrupted at once, and no commit acknowledges that", _too_many_of_git),
     ("n-1: loses data without consent", _same_tenancy),
     ("n-1: is deployed again although its tenancy goes on", _same_tenancy),
 ]
@@ -403,11 +409,11 @@ def test_a_plan_that_only_says_that_it_was_acknowledged_is_refused(world):
     world.fleet.rules(blast_radius=BlastRadius(nodes_max=1), acknowledge=(digest_of("x"),))
     world.commit()
     held = world.plan()
-    assert [one.reason for one in held.blocked].count(BlockedReason.BLAST_RADIUS) == 2
+    assert [one.node for one in held.blocked if one.reason is BlockedReason.BLAST_RADIUS] == ["n-4"]
     world.fleet.rules()
     free = replace(world.plan(), change_digest=digest_of("x"))
     world.fleet.rules(blast_radius=BlastRadius(nodes_max=1), acknowledge=(digest_of("x"),))
-    assert "no commit acknowledges that" in violations(world, free)
+    assert "disrupted within an hour, unacknowledged" in violations(world, free)
 
 
 def test_a_blocked_line_does_not_hide_an_action(world):

@@ -12,8 +12,8 @@ from metalwright.model.plan import BlockedReason, Cause, Fate, LimitUse
 from metalwright.model.policy import BlastRadius
 from metalwright.model.tenancy import PoolLimits
 from metalwright.plan import exit_code
-from metalwright.plan.gates import allowed
 from metalwright.plan.order import natural
+from metalwright.plan.scale import allowed
 
 from ..schedule.fleet import T0, Fleet, hours  # noqa: TID252 - one fleet for both rooms
 from .world import World
@@ -104,15 +104,14 @@ def test_nodes_that_answer_one_by_one_do_not_slip_under_the_radius(world, acknow
     if acknowledges:
         radius(world, digest, nodes_max=3)
     seen, world.observed = world.observed, {}
-    for number in range(1, 10):
+    for number in range(1, 11):
         world.observed[f"n-{number}"] = seen[f"n-{number}"]
         plan = world.plan()
-        assert plan.actions == ()
-        assert plan.totals.by_blocked["BLAST_RADIUS"] == number
-        assert "asked" in world.blocked("n-1").message
+        assert len(plan.actions) == (number if acknowledges else 0)
+        if not acknowledges:
+            assert world.blocked("n-1").message.startswith("10 nodes would be disrupted at once")
         assert plan.change_digest == digest
-    world.observed["n-10"] = seen["n-10"]
-    assert len(world.plan().actions) == (10 if acknowledges else 0)
+    world.converged()
 
 
 def test_drift_that_is_found_node_by_node_does_not_slip_under_the_radius(world):
@@ -197,8 +196,9 @@ def test_drift_does_not_make_the_acknowledgement_of_a_commit_void(world):
     world.adopt("m-1")
     world.see("m-1", Power.ON)
     plan = world.plan()
-    assert len(plan.actions) == 10
-    assert [one.node for one in plan.blocked] == ["m-1"]
+    assert len(plan.actions) == 11, "what was acknowledged does not count any more"
+    assert len(plan.consents) == 10
+    assert plan.blocked == ()
     world.nothing_left()
 
 

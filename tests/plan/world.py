@@ -35,6 +35,7 @@ from metalwright.model.operation import (
     Verb,
 )
 from metalwright.model.plan import Action, Blocked, BlockedReason, InProgress, Plan
+from metalwright.model.rollout import ROLLOUT_OVER, Rollout
 from metalwright.model.tenancy import PowerState
 from metalwright.plan import PlanContext, check, make, to_json, unchanged_records
 from metalwright.schedule import desired
@@ -65,6 +66,8 @@ class World:
         self.memory: dict[str, NodeMemory] = {}
         self.observed: dict[str, Observation] = {}
         self.slots: dict[str, int] = {}
+        self.consents: frozenset[str] = frozenset()
+        self.rollouts: dict[str, Rollout] = {}
         self.context = CAPABLE
 
     # -- what is given ---------------------------------------------------------------------------
@@ -152,7 +155,12 @@ class World:
         return (
             self.desired(shuffle),
             Observed(nodes=observed),
-            Memory(nodes=memory, slots=FrozenDict(self.slots)),
+            Memory(
+                nodes=memory,
+                slots=FrozenDict(self.slots),
+                consents=self.consents,
+                rollouts=FrozenDict(self.rollouts),
+            ),
             self.context,
         )
 
@@ -201,6 +209,8 @@ class World:
                 self.interrupted(line.node, operation=None)
         for action in plan.actions:
             self._done(action.node)
+        self.consents |= set(plan.consents)
+        self.rollouts = {one.id: one for one in plan.rollouts if one.state not in ROLLOUT_OVER}
         for name in plan.holds_in_git:
             self.remember(name, hold=None)
 

@@ -27,11 +27,15 @@ ROLLOUT_OVER = frozenset({RolloutState.DONE, RolloutState.SUPERSEDED})
 class Rollout:
     """One target on its way to the nodes of one holder in one pool.
 
-    `id` (64 hexadecimal digits) is what a commit acknowledges to let a paused rollout go on.
-    `waves` has the nodes of each wave, the canaries first, as they were divided when it began;
-    `wave` is the index of the one whose turn it is. `soaking_since` is when the last node of that
-    wave was done. `failed` are the nodes that failed, `forgiven` those of them that a commit
-    accepted. `why` is the reason of a pause, for people to read. Times are UTC.
+    `id` and `acknowledgement` are 64 hexadecimal digits. A commit that lists the second lets a
+    paused rollout go on: it is the id at first, and another at each later pause, so that an old
+    acknowledgement accepts no new failures. `waves` has the nodes of each wave, the canaries first,
+    as they were divided when it began; `wave` is the index of the one whose turn it is.
+    `soaking_since` is when the last node of that wave was done. `failed` are the nodes that failed,
+    `forgiven` those of them that a commit accepted. `formers` are the digests of the targets that
+    its nodes had before; `reverts` says that it brings back one of those of the rollout that it put
+    an end to. `why` is what it waits for, or the reason of a pause, for people to read. Times are
+    UTC.
     """
 
     id: str
@@ -47,5 +51,8 @@ class Rollout:
     soaking_since: datetime | None = None
     failed: tuple[str, ...] = ()
     forgiven: tuple[str, ...] = ()
+    acknowledgement: str = ""
+    formers: tuple[str, ...] = ()
+    reverts: bool = False
     state: RolloutState = RolloutState.RUNNING
     why: str = ""

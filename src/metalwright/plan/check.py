@@ -16,9 +16,7 @@ from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
 from metalwright.plan.check_actions import action_violations
 from metalwright.plan.check_fleet import (
-    blast_radius,
     completeness,
-    digest,
     forecast,
     history,
     holds,
@@ -27,6 +25,7 @@ from metalwright.plan.check_fleet import (
     progress,
     totals,
 )
+from metalwright.plan.check_radius import blast_radius, digest
 from metalwright.plan.context import PlanContext
 from metalwright.plan.facts import Facts
 

@@ -5,28 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from metalwright.model.digest import digest_of
-from metalwright.model.fields import format_instant
 from metalwright.model.limits import demand_of, limit_of, scopes_of
 from metalwright.model.observed import Power
 from metalwright.model.operation import Operation, OperationState
-from metalwright.model.plan import Action, Blocked, BlockedReason, Cause, Fate, Plan
-from metalwright.model.tenancy import DriftPolicy
-from metalwright.plan.facts import TURNING_OFF, Facts
-
-ACKNOWLEDGED_MIN = 12
-SHORT_OF_THE_DIGEST = frozenset(
-    {
-        BlockedReason.NOT_OBSERVED,
-        BlockedReason.STALE_OBSERVATION,
-        BlockedReason.IDENTITY_MISMATCH,
-        BlockedReason.IDENTITY_UNKNOWN,
-        BlockedReason.FROZEN,
-        BlockedReason.HELD,
-        BlockedReason.BLAST_RADIUS,
-        BlockedReason.HISTORY_REWRITTEN,
-    }
-)
+from metalwright.model.plan import Fate, Plan
+from metalwright.plan.facts import Facts
 
 
 def progress(plan: Plan, facts: Facts) -> Iterator[str]:
@@ -59,7 +42,7 @@ def progress(plan: Plan, facts: Facts) -> Iterator[str]:
 
 
 def _still_wanted(operation: Operation, facts: Facts) -> bool:
-    if _history_is_open(facts):
+    if not facts.history_kept():
         return operation.state is not OperationState.PENDING
     wanted = facts.desired.nodes.get(operation.node)
     if wanted is None or operation.target.digest != wanted.target.digest:
@@ -67,90 +50,13 @@ def _still_wanted(operation: Operation, facts: Facts) -> bool:
     return facts.one_tenancy(operation.holder, wanted.holder, same=True)
 
 
-def _history_is_open(facts: Facts) -> bool:
-    abandoned = facts.context.abandoned_revision
-    return abandoned is not None and not _acknowledged(abandoned, facts)
-
-
-def _acknowledged(digest: str, facts: Facts) -> bool:
-    given = facts.desired.inventory.rules.acknowledge
-    return any(len(one) >= ACKNOWLEDGED_MIN and digest[: len(one)] == one for one in given)
-
-
 def history(plan: Plan, facts: Facts) -> Iterator[str]:
     """A rewritten history is told of, and starts nothing."""
-    told = facts.context.abandoned_revision if _history_is_open(facts) else None
+    told = None if facts.history_kept() else facts.context.abandoned_revision
     if plan.abandoned_revision != told:
         yield "says the wrong thing about a rewritten history"
     if plan.actions and told is not None:
         yield "something is changed although history was rewritten"
-
-
-def blast_radius(plan: Plan, facts: Facts) -> Iterator[str]:
-    """Not too many machines at once, unless a commit acknowledges just these."""
-    radius, managed = facts.desired.inventory.rules.blast_radius, len(facts.desired.nodes)
-    limits = [] if radius.nodes_max is None else [radius.nodes_max]
-    if radius.percent_max is not None:
-        limits.append(max(1, managed * radius.percent_max // 100))
-    disruptive = [action for action in plan.actions if action.disruptive]
-    if not limits or not disruptive:
-        return
-    silent = sum(_unasked(one, facts) for one in plan.blocked)
-    if silent and len(disruptive) + silent > min(limits):
-        yield f"{len(disruptive)} nodes are disrupted before {silent} others were asked"
-    if len(disruptive) <= min(limits):
-        return
-    drifting = [action for action in disruptive if _cause(action) is Cause.DRIFT]
-    digests = {_changes(facts, ((one.node, one.verb.value) for one in drifting))}
-    if len(drifting) < len(disruptive):
-        digests.add(_git_changes(plan, facts))
-    for digest_ in sorted(digests - {""}):
-        if not _acknowledged(digest_, facts):
-            yield f"{len(disruptive)} nodes are disrupted at once, and no commit acknowledges that"
-
-
-def _unasked(line: Blocked, facts: Facts) -> bool:
-    """Whether the node was never asked, and what it answers may call for its disruption."""
-    wanted = facts.desired.nodes.get(line.node)
-    if wanted is None or facts.seen(line.node) is not None:
-        return False
-    if line.reason is not BlockedReason.NOT_OBSERVED:
-        return False
-    of_git = line.cause is Cause.GIT
-    return line.verb in TURNING_OFF if of_git else wanted.drift is DriftPolicy.CORRECT
-
-
-def _cause(action: Action) -> Cause | None:
-    return action.reasons[0].cause if action.reasons else None
-
-
-def _git_changes(plan: Plan, facts: Facts) -> str:
-    changes = [(one.node, one.verb) for one in plan.actions if _cause(one) is Cause.GIT]
-    changes += [
-        (one.node, one.verb)
-        for one in plan.blocked
-        if one.verb is not None and one.cause is Cause.GIT and one.reason in SHORT_OF_THE_DIGEST
-    ]
-    return _changes(facts, ((name, verb.value) for name, verb in changes if verb in TURNING_OFF))
-
-
-def _changes(facts: Facts, changes: Iterator[tuple[str, str]]) -> str:
-    rows = []
-    for name, verb in changes:
-        wanted = facts.desired.nodes[name]
-        since = format_instant(wanted.holder.since) if wanted.holder.since is not None else ""
-        rows.append([name, verb, wanted.target.digest, f"{wanted.holder}@{since}"])
-    return digest_of(sorted(rows)) if rows else ""
-
-
-def digest(plan: Plan, facts: Facts) -> Iterator[str]:
-    """The change digest is that of the changes."""
-    if _known_nodes(plan, facts) and plan.change_digest != _git_changes(plan, facts):
-        yield "its change digest is not that of its changes"
-
-
-def _known_nodes(plan: Plan, facts: Facts) -> bool:
-    return all(action.node in facts.desired.nodes for action in plan.actions)
 
 
 def nodes_of(plan: Plan) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.operation import EffectKind
+from metalwright.model.policy import BlastRadius
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +18,12 @@ class PlanContext:
     `capabilities` has the effects of each driver. `observed_kind` is `none` when no hardware was
     asked: the plan then takes every node to be as remembered, is a preview, and must not be carried
     out. `abandoned_revision` is the last applied revision when HEAD is not its descendant.
-    `limit_nodes` narrows the plan to these nodes.
+    `limit_nodes` narrows the plan to these nodes. `former_radius` is the blast radius in the policy
+    of the first parent commit, where there is one: a commit cannot widen the radius for itself.
     """
 
     capabilities: Mapping[str, frozenset[EffectKind]] = field(default_factory=FrozenDict)
     observed_kind: Literal["live", "file", "none"] = "live"
     abandoned_revision: str | None = None
     limit_nodes: frozenset[str] | None = None
+    former_radius: BlastRadius | None = None

@@ -15,6 +15,7 @@ from metalwright.model.operation import Applied, Memory, Verb
 from metalwright.model.template import Method, WipePolicy
 from metalwright.plan.context import PlanContext
 
+ACKNOWLEDGED_MIN = 12
 WIPING = frozenset({Verb.DEPLOY, Verb.REBUILD})
 TURNING_OFF = frozenset({Verb.DEPLOY, Verb.REBUILD, Verb.REBOOT, Verb.UNDEPLOY, Verb.POWER_OFF})
 
@@ -106,6 +107,16 @@ class Facts:
         if target.template is None or reading.boot_progress is not BootProgress.OS_RUNNING:
             return False
         return reading.template_digest not in (None, target.template.digest)
+
+    def acknowledged(self, digest: str) -> bool:
+        """Whether a commit names this digest, by enough of its digits."""
+        given = self.desired.inventory.rules.acknowledge
+        return any(len(one) >= ACKNOWLEDGED_MIN and digest[: len(one)] == one for one in given)
+
+    def history_kept(self) -> bool:
+        """Whether HEAD descends from what was carried out, or a commit says that it need not."""
+        abandoned = self.context.abandoned_revision
+        return abandoned is None or self.acknowledged(abandoned)
 
     def stopped(self, node: str) -> str:
         """How a hold or a quarantine is called, where one is on the node; else nothing."""

@@ -26,10 +26,11 @@ from metalwright.plan.beside import Lines, beside_git, not_adopted
 from metalwright.plan.blockers import blocked, first_no, held, stranger, unseen
 from metalwright.plan.context import PlanContext
 from metalwright.plan.difference import Case, Difference, difference, plainly_as_desired
-from metalwright.plan.gates import acknowledged, change_digest, hold_back, hold_back_all
+from metalwright.plan.gates import acknowledged, hold_back_all
 from metalwright.plan.holds import holds_in_git
 from metalwright.plan.order import forecast, natural, sort_actions
 from metalwright.plan.progress import in_progress
+from metalwright.plan.radius import Ground, hold_back
 from metalwright.plan.verbs import stages_of
 
 
@@ -59,11 +60,10 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
         _decide(case, lines, history_kept=history_kept)
     managed = len(lines.blocked) + len(lines.actions) + len(lines.progress)
     beside_git(desired, memory, context, lines)
-    digest = change_digest(lines.actions, lines.blocked, desired.nodes)
+    ground = Ground(desired=desired, observed=observed, memory=memory, context=context)
+    radius = hold_back(lines.actions, lines.blocked, ground, history_kept=history_kept)
     if abandoned_revision is not None:
         hold_back_all(lines.actions, lines.blocked, abandoned_revision)
-    else:
-        hold_back(lines.actions, lines.blocked, desired, observed, digest)
     actions = sort_actions(lines.actions)
     progress = sorted(lines.progress, key=lambda line: natural(line.node))
     actions, limits = forecast(actions, progress, memory, inventory, desired.at)
@@ -76,8 +76,10 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
         in_progress=tuple(progress),
         blocked=tuple(sorted(lines.blocked, key=lambda line: natural(line.node))),
         limits=limits,
-        change_digest=digest,
+        change_digest=radius.digest,
         abandoned_revision=abandoned_revision,
+        consents=radius.consents,
+        next_due_at=radius.due,
         holds_in_git=tuple(sorted(lines.holds_in_git, key=natural)),
     )
 

@@ -1,0 +1,227 @@
+"""The blast radius: how many machines one revision, or drift within an hour, may disrupt.
+
+Counted are the changes that are wanted, not those that could start just now, in the fleet, in each
+pool and in each failure domain; so it does not matter in which order the BMCs answer. What a commit
+acknowledged is remembered change by change and counts no more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from metalwright.model.desired import Desired
+from metalwright.model.observed import Observed, Power
+from metalwright.model.operation import CORRECTIONS_SPAN, Memory, NodeMemory, Verb
+from metalwright.model.plan import Action, Blocked, BlockedReason, Cause
+from metalwright.model.tenancy import DriftPolicy
+from metalwright.plan.blockers import PASSING
+from metalwright.plan.context import PlanContext
+from metalwright.plan.gates import (
+    ACKNOWLEDGED_DIGITS,
+    acknowledged,
+    block,
+    consent_key,
+    digest_of_changes,
+)
+from metalwright.plan.scale import FLEET, Scale, stricter
+from metalwright.plan.verbs import POWERS_OFF
+
+GROUPS_NAMED_MAX: Final = 3
+"""Groups beyond their limit that a message names; all count."""
+
+_SEEN_AS_IT_IS: Final = frozenset({BlockedReason.FROZEN, BlockedReason.HELD})
+"""What keeps a node back although it may have been seen: its power counts as it was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The values that a plan is made of."""
+
+    desired: Desired
+    observed: Observed
+    memory: Memory
+    context: PlanContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the blast radius says: the name of the changes that count, the keys of those that a
+    commit acknowledges now, and when time alone changes the answer.
+    """
+
+    digest: str
+    consents: tuple[str, ...] = ()
+    due: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    node: str
+    verb: Verb
+    disruptive: bool
+
+
+def hold_back(
+    actions: list[Action], blocked: list[Blocked], ground: Ground, *, history_kept: bool
+) -> Verdict:
+    """Block the disruptive actions where they are too many and no commit acknowledges them.
+
+    Changes of git are counted for their revision, all that it wants. Corrections of drift are
+    counted with those of the last hour and with the changes of git that may go on; they have a
+    digest of their own, since drift comes and goes, and must not make an acknowledgement void.
+    Without `history_kept` nothing starts anyway, and only the digest is worked out.
+    """
+    desired, memory = ground.desired, ground.memory
+    nodes, rules = desired.nodes, desired.inventory.rules
+    wanted = _unconsented(_of_git(actions, blocked, ground.observed, desired), memory, desired)
+    changes = [(one.node, one.verb, nodes[one.node]) for one in wanted]
+    digest = digest_of_changes(changes)
+    if not history_kept:
+        return Verdict(digest=digest)
+    scale = Scale(desired, stricter(rules.blast_radius, ground.context.former_radius))
+    consents: tuple[str, ...] = ()
+    if digest and acknowledged(digest, rules.acknowledge):
+        consents = tuple(sorted(consent_key(*change) for change in changes))
+        wanted = []
+    if not scale.limited():
+        return Verdict(digest=digest, consents=consents)
+    counted = scale.count(one.node for one in wanted if one.disruptive)
+    beyond = scale.beyond(counted)
+    if beyond:
+        names = {one.node for one in wanted}
+        text = _too_many(beyond, digest, "")
+        _block_where(actions, blocked, Cause.GIT, text, lambda node: node in names)
+        counted = Counter()
+    due = _hold_back_drift(actions, blocked, ground, scale, counted)
+    return Verdict(digest=digest, consents=consents, due=due)
+
+
+def _of_git(
+    actions: Iterable[Action], blocked: Iterable[Blocked], observed: Observed, desired: Desired
+) -> Iterator[_Change]:
+    """The changes of git that take a system down, those too that only wait for something passing.
+
+    What was not seen counts as disruptive: nobody knows that it is off.
+    """
+    for action in actions:
+        if action.verb in POWERS_OFF and action.reasons[0].cause is Cause.GIT:
+            yield _Change(action.node, action.verb, action.disruptive)
+    for line in blocked:
+        if line.verb in POWERS_OFF and line.cause is Cause.GIT and line.reason in PASSING:
+            off = line.reason in _SEEN_AS_IT_IS and _seen_off(line.node, observed, desired)
+            yield _Change(line.node, line.verb, line.destroys_data or not off)
+
+
+def _seen_off(node: str, observed: Observed, desired: Desired) -> bool:
+    seen = observed.nodes.get(node)
+    if seen is None or seen.power is not Power.OFF:
+        return False
+    return seen.age_s(desired.at) <= desired.inventory.rules.observation_ttl
+
+
+def _unconsented(changes: Iterable[_Change], memory: Memory, desired: Desired) -> list[_Change]:
+    if not memory.consents:
+        return list(changes)
+    return [
+        one
+        for one in changes
+        if consent_key(one.node, one.verb, desired.nodes[one.node]) not in memory.consents
+    ]
+
+
+def _too_many(beyond: Sequence[tuple[str, int, int]], digest: str, span: str) -> str:
+    """The groups that are too many, and the line that lets them go on."""
+    named = [
+        f"{count} nodes{_of(group)} would be disrupted {span or 'at once'}, {limit} may be"
+        for group, count, limit in beyond[:GROUPS_NAMED_MAX]
+    ]
+    more = len(beyond) - len(named)
+    if more:
+        named.append(f"{more} groups more are beyond their limit")
+    return (
+        f"{', '.join(named)} (blastRadius);"
+        f" to go on, commit to the Policy: acknowledge: [{digest[:ACKNOWLEDGED_DIGITS]}]"
+    )
+
+
+def _of(group: str) -> str:
+    return "" if group == FLEET else f" of {group}"
+
+
+def _hold_back_drift(
+    actions: list[Action],
+    blocked: list[Blocked],
+    ground: Ground,
+    scale: Scale,
+    counted: Counter[str],
+) -> datetime | None:
+    """Block the disruptive corrections of drift where they are too many.
+
+    While a node that may have drifted was never asked, it counts as one: after a start the first
+    answers come in one by one, and a plan for each would stay within any radius. The end of the
+    oldest correction that counts is the answer, where that is what they wait for.
+    """
+    desired = ground.desired
+    drifting = [one for one in actions if one.disruptive and one.reasons[0].cause is Cause.DRIFT]
+    if not drifting:
+        return None
+    names = {one.node for one in drifting}
+    lately = {
+        name: since
+        for name, remembered in ground.memory.nodes.items()
+        if name not in names and (since := corrected_at(remembered, desired.at)) is not None
+    }
+    now = counted + scale.count(names) + scale.count(lately)
+    unasked = [line.node for line in blocked if _may_have_drifted(line, ground)]
+    waiting = scale.beyond(now + scale.count(unasked))
+    if waiting and unasked:
+        text = (
+            f"waits until {len(unasked)} nodes more were asked: together more may be disrupted at"
+            f" once than {waiting[0][2]}{_of(waiting[0][0])} (blastRadius)"
+        )
+        _block_where(actions, blocked, Cause.DRIFT, text)
+        return None
+    digest = digest_of_changes((one.node, one.verb, desired.nodes[one.node]) for one in drifting)
+    beyond = scale.beyond(now)
+    if not beyond or acknowledged(digest, desired.inventory.rules.acknowledge):
+        return None
+    span = "within an hour" if lately else ""
+    _block_where(actions, blocked, Cause.DRIFT, _too_many(beyond, digest, span))
+    return min(lately.values()) + CORRECTIONS_SPAN if lately else None
+
+
+def corrected_at(remembered: NodeMemory, at: datetime) -> datetime | None:
+    """When a correction of drift was made that still counts, or is being made now."""
+    operation, applied = remembered.operation, remembered.applied
+    if operation is not None and operation.unfinished:
+        return at if operation.corrects and operation.disruptive else None
+    if applied is None or applied.corrections == 0:
+        return None
+    return applied.at if at - CORRECTIONS_SPAN < applied.at <= at else None
+
+
+def _may_have_drifted(line: Blocked, ground: Ground) -> bool:
+    """Whether the first answer of a node may make a correction of drift of this line."""
+    if line.reason is not BlockedReason.NOT_OBSERVED or line.cause is not Cause.DRIFT:
+        return False
+    if line.node in ground.observed.nodes:
+        return False
+    return ground.desired.nodes[line.node].drift is DriftPolicy.CORRECT
+
+
+def _block_where(
+    actions: list[Action],
+    blocked: list[Blocked],
+    cause: Cause,
+    text: str,
+    concerned: Callable[[str], bool] = bool,
+) -> None:
+    def message(action: Action) -> str | None:
+        mine = action.disruptive and action.reasons[0].cause is cause
+        return text if mine and concerned(action.node) else None
+
+    block(actions, blocked, BlockedReason.BLAST_RADIUS, message)
