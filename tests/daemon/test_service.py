@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 
 import pytest
 
-from metalwright.daemon import driven_by, open_fleet
+from metalwright.daemon import Service, driven_by, open_fleet
 from metalwright.daemon.reconcile import FACT_CYCLE, Reconciler
-from metalwright.errors import LockedError
+from metalwright.errors import FencedError, LockedError
 from metalwright.model.documents import Node
 from metalwright.model.observed import Power
 
-from .conftest import Rig
+from .conftest import WAIT_S, Rig
 
 
 def power(rig: Rig, names: str = "1234") -> dict[str, Power]:
@@ -161,6 +162,31 @@ def test_who_drives_is_told_beside_it(rig: Rig) -> None:
     assert driven_by(rig.settings()) == os.getpid()
     rig.stop()
     assert driven_by(rig.settings()) is None
+
+
+def test_a_daemon_that_another_one_has_taken_over_from_ends(rig: Rig) -> None:
+    rig.adopt_all()
+    service = Service(rig.settings(), rig.config, rig.results.append)
+    ended: list[Exception] = []
+
+    def run() -> None:
+        try:
+            service.run()
+        except FencedError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    rig.wait_settled(rig.git("rev-parse", "HEAD"))
+    with open_fleet(rig.settings(), drive=False, wake=lambda: None) as other:
+        other.store.claim("another daemon", other.clock())
+        rig.loan("n[1-4]")
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+        (error,) = ended
+        assert "another daemon drives" in str(error)
+        assert other.store.operations(None, 9) == ()
+        assert set(power(rig).values()) == {Power.OFF}
 
 
 def test_settings_are_reloaded_when_the_file_changes(rig: Rig) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -147,7 +148,8 @@ def open_fleet(
 ) -> Iterator[Fleet]:
     """Open every part, or none, and close them all at the end.
 
-    One that drives goes on from the last instant that the store has, should the wall be before it.
+    One that drives goes on from the last instant that the store has, should the wall be before it,
+    and claims the store: whoever drove with it until now writes nothing more.
 
     Raises:
         LockedError: `drive` was asked for and another process drives this fleet.
@@ -169,6 +171,7 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
     if drive:
         for line in store.journal(None, 1):
             clock.go_on_from(line.at)
+        store.claim(f"process {os.getpid()} on {socket.gethostname()}", clock())
     secrets = Secrets(settings.secrets_dir, os.environ)
     drivers = open_drivers(settings, secrets, clock)
     for driver in drivers.values():

@@ -24,7 +24,13 @@ from metalwright.daemon.reconcile import (
     Reconciler,
     summary,
 )
-from metalwright.errors import PlanError, RepositoryError, SettingsError, StoreError
+from metalwright.errors import (
+    FencedError,
+    PlanError,
+    RepositoryError,
+    SettingsError,
+    StoreError,
+)
 from metalwright.inventory import Repository, watch_repository
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observed
@@ -83,6 +89,7 @@ class Service:
 
         Raises:
             LockedError, RepositoryError, StoreError, SettingsError: it cannot start.
+            FencedError: another process drives the fleet by now; it has written nothing since.
         """
         clock = SteadyClock(told=self._clock_jumped)
         with open_fleet(self.settings, drive=True, wake=self.wake, clock=clock) as fleet:
@@ -94,13 +101,22 @@ class Service:
             self.log.info(
                 "started", repository=self.settings.repository, branch=self.settings.branch
             )
-            while not self._stop.is_set():
-                self._wake.clear()
-                self._reload_when_asked(fleet)
-                self._cycle(fleet, reconciler)
-                self._wake.wait(self._pause_s(fleet, reconciler))
+            try:
+                self._loop(fleet, reconciler)
+            except FencedError as error:
+                self.log.error("this daemon drives no more and ends", why=str(error))
+                raise
+            finally:
+                self.stop()
             self._finish(fleet)
             watcher.join(timeout=self.settings.fetch_timeout_s)
+
+    def _loop(self, fleet: Fleet, reconciler: Reconciler) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            self._reload_when_asked(fleet)
+            self._cycle(fleet, reconciler)
+            self._wake.wait(self._pause_s(fleet, reconciler))
 
     def _fetch(self, repository: Repository, reconciler: Reconciler) -> None:
         """Bring a remote repository's newest commits here; failing that, go on from the mirror."""
@@ -133,6 +149,8 @@ class Service:
         self._look_anew(fleet, reconciler)
         try:
             result = reconciler.cycle()
+        except FencedError:
+            raise
         except (PlanError, StoreError, RepositoryError) as error:
             self.log.error("nothing is started in this cycle", why=str(error))
             self._stop.wait(FAILED_CYCLE_PAUSE_S)
@@ -168,6 +186,8 @@ class Service:
                 if reconciler.inventory is not None:
                     in_force = f'{{"revision": "{reconciler.inventory.revision.id}"}}'
                     fleet.store.put_fact(FACT_IN_FORCE, in_force, result.at)
+        except FencedError:
+            raise
         except StoreError as error:
             self.log.error("the state for `mw status` was not saved", why=str(error))
 
@@ -178,6 +198,8 @@ class Service:
         self._pruned_at = now
         try:
             count = fleet.store.prune(now - timedelta(days=self.settings.history_keep_days))
+        except FencedError:
+            raise
         except StoreError as error:
             self.log.error("the old history was not pruned", why=str(error))
             return
