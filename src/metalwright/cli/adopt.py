@@ -1,8 +1,7 @@
-"""`mw adopt`, `mw forget` and `mw retry`: what an operator says beside git.
+"""`mw adopt` and `mw forget`: which machines are ours.
 
 Neither is an instruction about a machine's state, that is git's alone. `adopt` says "this machine
-is yours to keep as git says"; `forget` takes that back; `retry` says "what made the last
-operation fail is mended".
+is yours to keep as git says"; `forget` takes that back.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from metalwright.cli.brakes import NodesArgument
 from metalwright.cli.common import ERROR, ConfigOption, RepoOption, say, select, settings_from
 from metalwright.cli.look import in_force
 from metalwright.daemon.fleet import open_fleet
@@ -19,15 +19,10 @@ from metalwright.daemon.reconcile import applied_as
 from metalwright.errors import MetalwrightError
 from metalwright.model.noderange import NodeRangeError, fold, unfold
 
-NodesArgument = Annotated[
-    list[str], typer.Argument(metavar="NODE...", help="Names, ranges (r640-[01-16]) or selectors.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("adopt")(adopt)
-    app.command("retry")(retry)
     app.command("forget")(forget)
 
 
@@ -76,18 +71,6 @@ def adopt(
         say(f"git wants nothing of these (not managed, or in no pool): {fold(unwanted)}")
     if not names:
         raise typer.Exit(ERROR)
-
-
-def retry(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption = None) -> None:
-    """Try failed operations again, once what made them fail is mended.
-
-    Example: mw retry r640-07
-    """
-    settings = settings_from(config, repository=repo)
-    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
-        names = select(in_force(fleet).inventory, nodes)
-        failed = fleet.store.retry_failed(sorted(names), getpass.getuser(), fleet.clock())
-    say(f"tried again: {fold(failed)}" if failed else "no operation of these nodes has failed")
 
 
 def forget(

@@ -1,9 +1,8 @@
-"""`mw status`, `show`, `explain` and `history`: how things stand, how one node stands, and why."""
+"""`mw status` and `mw history`: how things stand, and how they came to be so."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,6 @@ from metalwright.cli.common import (
     ConfigOption,
     Format,
     FormatOption,
-    NodeArgument,
     RepoOption,
     console,
     print_json,
@@ -23,17 +21,16 @@ from metalwright.cli.common import (
     settings_from,
 )
 from metalwright.cli.look import Look, StatusFile, look
-from metalwright.daemon.fleet import Fleet, open_fleet
+from metalwright.cli.standing import driver_line, instant, standing_lines
+from metalwright.daemon.fleet import Fleet, driven_by, open_fleet
 from metalwright.daemon.reconcile import FACT_CYCLE
-from metalwright.errors import MetalwrightError
-from metalwright.history import CommitEffect, Explanation, explain, timeline
-from metalwright.model.documents import Node
-from metalwright.model.fields import format_duration, format_instant
+from metalwright.history import CommitEffect, timeline
+from metalwright.model.fields import format_duration
 from metalwright.model.noderange import fold
-from metalwright.model.operation import JournalEntry, Operation
+from metalwright.model.operation import Operation
+from metalwright.model.rollout import Rollout
 
 OPERATIONS_READ_MAX = 10_000
-JOURNAL_READ_MAX = 200
 COMMITS_SHOWN = 20
 STATE_WIDTH_MIN = 32
 
@@ -41,8 +38,6 @@ STATE_WIDTH_MIN = 32
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("status")(status)
-    app.command("show")(show)
-    app.command("explain")(explain_node)
     app.command("history")(history)
 
 
@@ -51,37 +46,41 @@ def status(
 ) -> None:
     """How every node stands, one line each.
 
-    Above them is the daemon's last sentence. The JSON can be given to `mw plan --observed FILE`.
+    Above them: who drives the fleet and its last sentence, what is held or in quarantine, and the
+    rollouts. The JSON can be given to `mw plan --observed FILE`.
 
     Example: mw status
              mw status --format json > observed.json
     """
-    with open_fleet(
-        settings_from(config, repository=repo), drive=False, wake=lambda: None
-    ) as fleet:
+    settings = settings_from(config, repository=repo)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
         seen = look(fleet)
         said = fleet.store.fact(FACT_CYCLE)
     daemon = json.loads(said[0]) if said is not None else None
+    process = driven_by(settings)
     if output is Format.JSON:
         observed = TypeAdapter(StatusFile).dump_python(
             StatusFile(observed=seen.observed), mode="json"
         )
-        print_json(observed | {"daemon": daemon, "nodes": _rows(seen)})
+        rollouts = TypeAdapter(tuple[Rollout, ...]).dump_python(seen.plan.rollouts, mode="json")
+        more = {"daemon": daemon, "driven_by": process, "rollouts": rollouts}
+        print_json(observed | more | {"nodes": _rows(seen)})
         return
-    _print_status(seen, daemon)
+    _print_status(seen, daemon, process)
 
 
-def _print_status(seen: Look, daemon: dict[str, Any] | None) -> None:
+def _print_status(seen: Look, daemon: dict[str, Any] | None, process: int | None) -> None:
     revision, totals = seen.plan.revision, seen.plan.totals
     say(f"revision {revision.id[:12]} {revision.subject} ({revision.author})")
-    if daemon is not None:
-        say(f"daemon    {daemon['sentence']} ({daemon['at'][:19]}Z)")
-        for finding in daemon["findings"] if daemon["trouble"] else ():
-            say(f"          {finding}")
+    say(driver_line(process, daemon))
+    for finding in daemon["findings"] if daemon is not None and daemon["trouble"] else ():
+        say(f"          {finding}")
     say(
         f"fleet     {totals.as_desired} as desired, {totals.changes} to change, "
         f"{totals.in_progress} in progress, {totals.blocked} blocked, {totals.unmanaged} unmanaged"
     )
+    for line in standing_lines(seen.desired, seen.memory, seen.plan):
+        say(line)
     rows = _rows(seen)
     if not console.is_terminal:
         for line in _aligned([list(_ROW), *([row[key] for key in _ROW] for row in rows)]):
@@ -158,66 +157,6 @@ def _states(seen: Look) -> dict[str, str]:
     return states
 
 
-def show(
-    node: NodeArgument,
-    repo: RepoOption = None,
-    output: FormatOption = Format.TEXT,
-    config: ConfigOption = None,
-) -> None:
-    """Everything known of one node, with its journal.
-
-    Example: mw show r640-01
-    """
-    with open_fleet(
-        settings_from(config, repository=repo), drive=False, wake=lambda: None
-    ) as fleet:
-        seen = look(fleet)
-        account = _explained(node, seen)
-        operations = fleet.store.operations(node, COMMITS_SHOWN)
-        journal = fleet.store.journal(node, JOURNAL_READ_MAX)
-    document = seen.desired.inventory.nodes.get(node)
-    declared = (
-        TypeAdapter(Node).dump_python(document, mode="json", by_alias=True, exclude_defaults=True)
-        if document is not None
-        else None
-    )
-    if output is Format.JSON:
-        print_json(
-            {
-                "node": declared,
-                "explanation": TypeAdapter(Explanation).dump_python(account, mode="json"),
-                "operations": _dump(operations),
-                "journal": TypeAdapter(tuple[JournalEntry, ...]).dump_python(journal, mode="json"),
-            }
-        )
-        return
-    _print_account(account)
-    if declared is not None:
-        say("declared  " + json.dumps(declared["spec"], sort_keys=True))
-    for entry in journal:
-        say(_journal_line(entry))
-
-
-def explain_node(
-    node: NodeArgument,
-    repo: RepoOption = None,
-    output: FormatOption = Format.TEXT,
-    config: ConfigOption = None,
-) -> None:
-    """Why a node is as it is, and why nothing happens.
-
-    Example: mw explain r640-07
-    """
-    with open_fleet(
-        settings_from(config, repository=repo), drive=False, wake=lambda: None
-    ) as fleet:
-        account = _explained(node, look(fleet))
-    if output is Format.JSON:
-        print_json(TypeAdapter(Explanation).dump_python(account, mode="json"))
-    else:
-        _print_account(account)
-
-
 def history(
     node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Only this node.")] = None,
     count: Annotated[
@@ -241,9 +180,9 @@ def history(
         say("nothing was done yet" if node is None else f"nothing was done to {node} yet")
     for effect in effects:
         commit = effect.commit
-        ended = _instant(effect.ended_at) if effect.ended_at is not None else "still under way"
+        ended = instant(effect.ended_at) if effect.ended_at is not None else "still under way"
         say(f"commit {commit.id[:12]} {commit.subject}")
-        say(f"  by {commit.author}, acted {_instant(effect.began_at)} to {ended}")
+        say(f"  by {commit.author}, acted {instant(effect.began_at)} to {ended}")
         for group in effect.groups:
             error = f": {group.last_error}" if group.last_error else ""
             nodes = f"{len(group.nodes)} x {fold(group.nodes)}"
@@ -252,35 +191,3 @@ def history(
 
 def _operations(fleet: Fleet, node: str | None) -> tuple[Operation, ...]:
     return fleet.store.operations(node, OPERATIONS_READ_MAX)
-
-
-def _explained(node: str, seen: Look) -> Explanation:
-    try:
-        return explain(node, seen.desired, seen.observed, seen.memory, seen.plan)
-    except KeyError as error:
-        raise MetalwrightError(f"neither git nor the store knows a node {node!r}") from error
-
-
-def _print_account(account: Explanation) -> None:
-    say(account.node)
-    say(f"wanted    {account.wanted}")
-    say(f"observed  {account.observed}")
-    say(f"done      {account.done}")
-    say(f"verdict   {account.verdict}")
-    for reason in account.reasons:
-        say(f"          {reason}")
-
-
-def _journal_line(entry: JournalEntry) -> str:
-    effect = f" {entry.effect.kind.value} {entry.effect.argument}".rstrip() if entry.effect else ""
-    stage = f" [{entry.stage.value}]" if entry.stage is not None else ""
-    detail = f": {entry.detail}" if entry.detail else ""
-    return f"{_instant(entry.at)}  {entry.event}{stage}{effect}{detail}"
-
-
-def _dump(operations: tuple[Operation, ...]) -> Any:
-    return TypeAdapter(tuple[Operation, ...]).dump_python(operations, mode="json")
-
-
-def _instant(value: datetime) -> str:
-    return format_instant(value.replace(microsecond=0))

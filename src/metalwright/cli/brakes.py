@@ -1,0 +1,230 @@
+"""`mw hold`, `mw resume`, `mw cancel` and `mw retry`: the operator's brakes, and their release.
+
+None of them says what a machine should be, that is git's alone. They stop, end or begin anew what
+git wants. A brake has to work on a bad day too: while git cannot be read, nodes are told by name.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from metalwright.cli.common import ERROR, ConfigOption, RepoOption, report, say, settings_from
+from metalwright.cli.common import select as select_nodes
+from metalwright.cli.look import in_force
+from metalwright.cli.suggest import hold_text
+from metalwright.daemon.fleet import Fleet, driven_by, open_fleet
+from metalwright.errors import MetalwrightError
+from metalwright.model.desired import Desired
+from metalwright.model.noderange import NodeRangeError, fold, unfold
+from metalwright.model.operation import Memory, Operation
+from metalwright.settings import Settings
+
+NodesArgument = Annotated[
+    list[str], typer.Argument(metavar="NODE...", help="Names, ranges (r640-[01-16]) or selectors.")
+]
+REASON_CHARACTERS_MAX = 1_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("hold")(hold)
+    app.command("resume")(resume)
+    app.command("cancel")(cancel)
+    app.command("retry")(retry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The nodes that a command is about. `desired` is `None` while git cannot be read."""
+
+    names: tuple[str, ...]
+    memory: Memory
+    desired: Desired | None
+
+    @property
+    def adopted(self) -> list[str]:
+        """Those that somebody handed over."""
+        return [name for name in self.names if name in self.memory.nodes]
+
+    def held_in_git(self) -> list[str]:
+        """Those that git holds at this moment."""
+        wanted = self.desired.nodes if self.desired is not None else {}
+        return [name for name in self.names if name in wanted and wanted[name].hold is not None]
+
+    def under_way(self) -> Mapping[str, Operation]:
+        """Their unfinished operations."""
+        found = {name: self.memory.nodes[name].operation for name in self.adopted}
+        return {name: operation for name, operation in found.items() if operation is not None}
+
+
+def choose(fleet: Fleet, texts: list[str]) -> Chosen:
+    """The nodes of git and of the store that these texts name or select.
+
+    Raises:
+        typer.BadParameter: one is no selector, or neither git nor the store knows such a node.
+        MetalwrightError: git cannot be read, and one of them is not the name of an adopted node.
+    """
+    memory = fleet.store.memory()
+    known = [_known(text, memory) for text in texts]
+    try:
+        desired = in_force(fleet)
+    except MetalwrightError as error:
+        if not all(known):
+            raise
+        report(f"warning: git cannot be read ({error}); the nodes are taken by name")
+        desired = None
+    names = {name for group in known for name in group}
+    others = [text for text, group in zip(texts, known, strict=True) if not group]
+    if desired is not None:
+        names |= select_nodes(desired.inventory, others)
+    return Chosen(names=tuple(sorted(names)), memory=memory, desired=desired)
+
+
+def _known(text: str, memory: Memory) -> tuple[str, ...]:
+    """The adopted nodes that a text names; none where it names any other, or is no range."""
+    try:
+        names = unfold(text)
+    except NodeRangeError:
+        return ()
+    return names if all(name in memory.nodes for name in names) else ()
+
+
+def hold(
+    nodes: NodesArgument,
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it is shown with every wait.")
+    ],
+    repo: RepoOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Start nothing on these nodes until `mw resume`.
+
+    A brake that git does not know of: what is pending there is dropped, what runs gives way at its
+    next safe point. The answer has the words that make it permanent in git; once git holds a node,
+    its hold is the only one.
+
+    Example: mw hold r640-07 --reason 'a fan is being changed'
+    """
+    if not 0 < len(reason.strip()) <= REASON_CHARACTERS_MAX:
+        raise typer.BadParameter(
+            f"a reason has 1 to {REASON_CHARACTERS_MAX:,} characters", param_hint="--reason"
+        )
+    settings = settings_from(config, repository=repo)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
+        chosen = choose(fleet, nodes)
+        in_git = chosen.held_in_git()
+        free = sorted(set(chosen.adopted).difference(in_git))
+        held = fleet.store.hold(free, reason.strip(), getpass.getuser(), fleet.clock())
+        running = chosen.under_way().keys() & set(held)
+    if held:
+        say(f"held {len(held)}: {fold(held)}")
+        if running:
+            say(f"what is under way gives way at its next safe point: {fold(running)}")
+        say("to hold them in git instead, commit this to each Node:")
+        say(hold_text(reason.strip()))
+    if in_git:
+        say(f"held in git already: {fold(in_git)}")
+    _not_adopted(chosen)
+    if not held:
+        raise typer.Exit(ERROR)
+    _remind(settings)
+
+
+def resume(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption = None) -> None:
+    """Lift the holds that were put on here, and quarantines.
+
+    The failures of these nodes are counted from none again, and what failed last is tried again.
+
+    Example: mw resume r640-07
+    """
+    settings = settings_from(config, repository=repo)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
+        chosen = choose(fleet, nodes)
+        before = chosen.memory.nodes
+        by, now = getpass.getuser(), fleet.clock()
+        with fleet.store.batch():
+            lifted = fleet.store.resume(chosen.adopted, by, now)
+            mended = [name for name in lifted if before[name].quarantine is not None]
+            fleet.store.retry_failed(mended, by, now)
+        in_git = chosen.held_in_git()
+    if lifted:
+        say(f"resumed {len(lifted)}: {fold(lifted)}")
+        if mended:
+            say(f"out of quarantine, to be tried again: {fold(mended)}")
+    else:
+        say("nothing holds these nodes here")
+    if in_git:
+        say(f"git holds them still, until a commit takes spec.hold out: {fold(in_git)}")
+    _not_adopted(chosen)
+    if not lifted:
+        raise typer.Exit(ERROR)
+    _remind(settings)
+
+
+def cancel(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption = None) -> None:
+    """End what is under way on these nodes.
+
+    What is queued ends at once, what runs at its next safe point: a power-off and a wipe are
+    finished first. The node is then left as it is, until `mw retry` or until git wants something
+    else of it.
+
+    Example: mw cancel r640-07
+    """
+    settings = settings_from(config, repository=repo)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
+        chosen = choose(fleet, nodes)
+        under_way = chosen.under_way()
+        marked = fleet.store.cancel(sorted(under_way), getpass.getuser(), fleet.clock())
+    for name in marked:
+        operation = under_way[name]
+        stage = operation.stage.value if operation.stage is not None else "queued"
+        say(f"to be cancelled: {name} ({operation.verb}, {stage})")
+    asked = sorted(under_way.keys() - set(marked))
+    if asked:
+        say(f"asked for already: {fold(asked)}")
+    idle = sorted(set(chosen.adopted) - under_way.keys())
+    if idle:
+        say(f"nothing is under way: {fold(idle)}")
+    _not_adopted(chosen)
+    if not under_way:
+        raise typer.Exit(ERROR)
+    _remind(settings)
+
+
+def retry(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption = None) -> None:
+    """Begin anew what failed or was cancelled.
+
+    Example: mw retry r640-07
+    """
+    settings = settings_from(config, repository=repo)
+    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
+        chosen = choose(fleet, nodes)
+        failed = fleet.store.retry_failed(chosen.adopted, getpass.getuser(), fleet.clock())
+        known = chosen.memory.nodes
+        left = [name for name in chosen.adopted if known[name].quarantine is not None]
+    if failed:
+        say(f"tried again: {fold(failed)}")
+    else:
+        say("no operation of these nodes has failed or was cancelled")
+    if left:
+        say(f"in quarantine until `mw resume`: {fold(left)}")
+    _not_adopted(chosen)
+    if failed:
+        _remind(settings)
+
+
+def _not_adopted(chosen: Chosen) -> None:
+    strange = set(chosen.names).difference(chosen.adopted)
+    if strange:
+        say(f"not adopted, so nothing is ever started on them: {fold(strange)}")
+
+
+def _remind(settings: Settings) -> None:
+    """Say so when nobody is there to act on it."""
+    if driven_by(settings) is None:
+        say("no daemon drives this fleet now; the next one acts on it")

@@ -1,0 +1,113 @@
+"""What stands in the way of a fleet, in a few lines: is anybody driving, what is held, what is in
+quarantine, how far the rollouts are. Only words: it reads values and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from metalwright.model.desired import Desired
+from metalwright.model.fields import format_duration, format_instant
+from metalwright.model.noderange import fold
+from metalwright.model.operation import Memory
+from metalwright.model.plan import Plan
+from metalwright.model.rollout import ROLLOUT_OVER, Rollout, RolloutState
+
+ACKNOWLEDGED_DIGITS = 12
+"""Of the id of a rollout: so many are enough for a commit to name it."""
+
+
+def driver_line(driven_by: int | None, said: Mapping[str, Any] | None) -> str:
+    """Who drives the fleet, and the last sentence that was said of it."""
+    last = f"{said['sentence']} ({said['at'][:19]}Z)" if said is not None else ""
+    if driven_by is None:
+        return f"daemon    none drives this fleet{f'; the last one said: {last}' if last else ''}"
+    who = f"process {driven_by}" if driven_by else "a process that is starting"
+    return f"daemon    {who}: {last or 'no cycle yet'}"
+
+
+def standing_lines(desired: Desired, memory: Memory, plan: Plan) -> Iterator[str]:
+    """Holds and quarantines, equal ones in one line, then the rollouts that are not over."""
+    for (where, reason), names in _grouped(_holds(desired, memory)):
+        yield f"held      {fold(names)} ({where}): {reason}"
+    for (since, reason), names in _grouped(_quarantines(memory)):
+        yield f"quarantine {fold(names)} (since {since}): {reason}; `mw resume` when mended"
+    for rollout in plan.rollouts:
+        if rollout.state not in ROLLOUT_OVER:
+            yield f"rollout   {rollout_words(rollout, desired, plan.at)}"
+
+
+_Told = Iterator[tuple[tuple[str, str], str]]
+
+
+def _holds(desired: Desired, memory: Memory) -> _Told:
+    for name, wanted in {**desired.not_managed, **desired.nodes}.items():
+        if wanted.hold is not None:
+            until = wanted.hold.until
+            end = f" until {format_instant(until)}" if until is not None else ""
+            yield (f"in git{end}", wanted.hold.reason), name
+    for name, remembered in memory.nodes.items():
+        if remembered.hold is not None:
+            since = instant(remembered.hold.at)
+            yield (f"by {remembered.hold.by} since {since}", remembered.hold.reason), name
+
+
+def _quarantines(memory: Memory) -> _Told:
+    for name, remembered in memory.nodes.items():
+        if remembered.quarantine is not None:
+            yield (instant(remembered.quarantine.at), remembered.quarantine.reason), name
+
+
+def _grouped(told: _Told) -> list[tuple[tuple[str, str], list[str]]]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, name in told:
+        groups.setdefault(key, []).append(name)
+    return sorted(groups.items())
+
+
+def rollout_words(rollout: Rollout, desired: Desired, now: datetime) -> str:
+    """How far one rollout is, and what it waits for."""
+    last = len(rollout.waves) - 1
+    nodes = sum(len(wave) for wave in rollout.waves)
+    where = f"in pool {rollout.pool}" + (
+        f" for {rollout.holder}" if rollout.holder != f"pool/{rollout.pool}" else ""
+    )
+    canaries = _canaries(rollout, desired)
+    turn = "canaries" if canaries and rollout.wave == 0 else f"wave {rollout.wave + 1 - canaries}"
+    head = f"{rollout.template or 'power'} {where}, commit {rollout.revision[:12]}: "
+    failed = f", failed: {fold(rollout.failed)}" if rollout.failed else ""
+    if rollout.state is RolloutState.PAUSED:
+        return (
+            f"{head}PAUSED at {turn} of {last + 1 - canaries}: {rollout.why}; revert it, or commit"
+            f" to the Policy: acknowledge: [{rollout.id[:ACKNOWLEDGED_DIGITS]}]"
+        )
+    begun = sum(len(wave) for wave in rollout.waves[: rollout.wave + 1])
+    soaking = _soaking(rollout, desired, now)
+    return (
+        f"{head}{turn} of {last + 1 - canaries}, {begun} of {nodes} nodes had their turn"
+        f"{soaking}{failed}"
+    )
+
+
+def _canaries(rollout: Rollout, desired: Desired) -> int:
+    """1 where the first wave are the canaries, else 0."""
+    pool = desired.inventory.pools.get(rollout.pool)
+    strategy = pool.spec.rollout if pool is not None else None
+    return 1 if strategy is not None and strategy.canaries and len(rollout.waves) > 1 else 0
+
+
+def _soaking(rollout: Rollout, desired: Desired, now: datetime) -> str:
+    pool = desired.inventory.pools.get(rollout.pool)
+    strategy = pool.spec.rollout if pool is not None else None
+    if rollout.soaking_since is None or strategy is None:
+        return ""
+    left = rollout.soaking_since + timedelta(seconds=strategy.soak) - now
+    seconds = max(0, int(left.total_seconds()))
+    return f", watched for {format_duration(seconds)} more" if seconds else ", to be seen healthy"
+
+
+def instant(value: datetime) -> str:
+    """To the second: nobody reads the rest."""
+    return format_instant(value.replace(microsecond=0))
