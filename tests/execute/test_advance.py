@@ -27,7 +27,6 @@ from metalwright.execute.situation import (
     evidence,
     last_touch,
     probed,
-    stage_timeouts,
 )
 from metalwright.model.desired import Target
 from metalwright.model.observed import (
@@ -50,7 +49,7 @@ from metalwright.model.operation import (
     Verb,
 )
 from metalwright.model.policy import Retries, StageTimeouts
-from metalwright.model.template import Method, Timeouts, WipePolicy
+from metalwright.model.template import Method, WipePolicy
 
 TIMEOUTS = StageTimeouts(soft_power_off=300, power_off=120, wipe=1_000, boot=600, install=3_600)
 DIGEST = "d" * 64
@@ -552,12 +551,6 @@ def test_between_two_attempts_the_last_touch_is_remembered() -> None:
     assert last_touch(waits, at(0)) == at(50)
     assert evidence(waits, a_situation(60, seen(50))) is None
     assert evidence(waits, a_situation(60, seen(51))) is not None
-
-
-def test_where_a_template_is_silent_the_policy_speaks() -> None:
-    found = stage_timeouts(Timeouts(boot=1, power_off=0), TIMEOUTS)
-    assert found == replace(TIMEOUTS, boot=1, power_off=0)
-    assert stage_timeouts(None, TIMEOUTS) == TIMEOUTS
 
 
 def test_pauses_double_up_to_their_bound_with_full_jitter() -> None:

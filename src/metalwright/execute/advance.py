@@ -8,31 +8,36 @@ only while no effect of the operation is in flight. The rules, in the order in w
 3. an operation that is not wanted any more ends where that is safe;
 4. an effect in doubt (answer lost, passing fault) is read back before it is repeated;
 5. a deadline that has passed fails the attempt (or forces a power-off that was asked for softly);
-6. otherwise the stage's next effect, on a known, fresh reading only.
+6. otherwise the stage's next effect, on a known, fresh reading only; powering on waits for its
+   start token, and the deadline with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from metalwright.execute.life import entering
 from metalwright.execute.situation import (
+    AWAITS_START,
     Decision,
     Do,
     Enter,
     Fail,
     Finish,
+    Postpone,
     Resolve,
     Situation,
     Supersede,
     Wait,
     evidence,
+    fails_at,
     in_doubt,
     last_touch,
+    looked_at,
     probed,
     seconds,
+    timed_out,
 )
 from metalwright.execute.stages import (
     boot_effect,
@@ -77,13 +82,13 @@ def decide(operation: Operation, situation: Situation) -> Decision:
         if resolved is not None:
             return resolved
     if _out_of_time(operation, situation):
-        if situation.node is not None and not _looked_at(situation):
+        if situation.node is not None and not looked_at(situation):
             return Wait(why="is asked before its time counts as over")
-        return _failed(operation, situation, _timed_out(operation, reading, situation))
+        return _failed(operation, situation, timed_out(operation, reading, situation))
     if situation.node is None:
         return Wait(why="is not ours to touch", until=operation.stage_deadline_at)
     if reading is None:
-        return Wait(why="is not observed since", until=_fails_at(operation, situation))
+        return Wait(why="is not observed since", until=fails_at(operation, situation))
     if in_doubt(operation):
         return _repeat(operation, situation)
     assert operation.stage is not None
@@ -163,35 +168,14 @@ def _repeat(operation: Operation, situation: Situation) -> Decision:
         return Wait(why="is given time before it is told again", until=settled)
     if intent.kind is not EffectKind.SET_BOOT_DEVICE and situation.observation.at < settled:
         return Wait(why="is read back before it is told again")
+    if intent.kind is EffectKind.POWER_ON and _lacks_start(situation):
+        return _await_start(operation, situation)
     return _do(replace(operation, tries=tries), intent, situation)
 
 
 def _out_of_time(operation: Operation, situation: Situation) -> bool:
-    fails_at = _fails_at(operation, situation)
-    return fails_at is not None and situation.now >= fails_at
-
-
-def _fails_at(operation: Operation, situation: Situation) -> datetime | None:
-    """When the stage has failed. A soft power-off that ran out of time is forced first, for which
-    the node has to be observed: that is given the time of a forced one.
-    """
-    deadline = operation.stage_deadline_at
-    intent = operation.intent
-    forced = intent is not None and intent.kind is EffectKind.POWER_OFF
-    if deadline is None or operation.stage is not Stage.POWER_OFF or forced:
-        return deadline
-    if situation.node is None:
-        return deadline
-    return deadline + seconds(situation.timeouts.power_off)
-
-
-def _looked_at(situation: Situation) -> bool:
-    """Whether this process asked the node already, whatever it answered.
-
-    While no daemon ran, or its clock was wrong, a deadline may pass over what was done in time.
-    """
-    seen = situation.observation
-    return seen is not None and seen.at >= situation.started_at
+    until = fails_at(operation, situation)
+    return until is not None and situation.now >= until
 
 
 def _failed(operation: Operation, situation: Situation, error: str) -> Decision:
@@ -200,23 +184,6 @@ def _failed(operation: Operation, situation: Situation, error: str) -> Decision:
     if situation.superseded and (asked or situation.node is None):
         return Supersede(why=f"{situation.superseded}; {error}")
     return Fail(error=error, probed=asked)
-
-
-def _timed_out(operation: Operation, reading: Reading | None, situation: Situation) -> str:
-    assert operation.stage is not None
-    observation = situation.observation
-    if reading is not None:
-        found = f"the power is {reading.power}"
-        if reading.boot_progress is not None:
-            found += f", the boot at {reading.boot_progress}"
-        if reading.template_digest is not None and operation.stage is not Stage.POWER_OFF:
-            found += f", it runs template {reading.template_digest[:12]}"
-    elif observation is not None and observation.error is not None:
-        found = f"not observed: {observation.error.message}"
-    else:
-        found = "not observed"
-    again = f"; before that: {operation.last_error}" if operation.last_error else ""
-    return f"{operation.stage}: not done in time ({found}){again}"
 
 
 def _power_off(operation: Operation, _reading: Reading, situation: Situation) -> Decision:
@@ -262,7 +229,25 @@ def _boot(operation: Operation, reading: Reading, situation: Situation) -> Decis
         if operation.verb is Verb.POWER_ON:
             return Wait(why="is booting", until=operation.stage_deadline_at)
         return _failed(operation, situation, _SOMEBODY)
-    return _do(operation, boot_effect(operation), situation)
+    effect = boot_effect(operation)
+    if effect.kind is EffectKind.POWER_ON and _lacks_start(situation):
+        return _await_start(operation, situation)
+    return _do(operation, effect, situation)
+
+
+def _lacks_start(situation: Situation) -> bool:
+    return situation.power_on_at is not None and situation.now < situation.power_on_at
+
+
+def _await_start(operation: Operation, situation: Situation) -> Decision:
+    """Wait for a start token; the deadline stays at least half the boot's time ahead."""
+    boot = seconds(max(1, situation.timeouts.boot))
+    deadline = operation.stage_deadline_at
+    if deadline is None or deadline - situation.now <= boot / 2:
+        moved = replace(operation, stage_deadline_at=situation.now + boot)
+        return Postpone(operation=moved)
+    assert situation.power_on_at is not None
+    return Wait(why=AWAITS_START, until=min(situation.power_on_at, deadline - boot / 2))
 
 
 def _installing(operation: Operation, _reading: Reading, _situation: Situation) -> Decision:
@@ -294,7 +279,10 @@ def _do(
         error = f"this may be another machine: {check.message}"
         asked, other = probed(operation, situation), check.match is Match.OTHER
         return Fail(error=error, probed=asked, final=other)
-    deadline = operation.stage_deadline_at
+    deadline, entered_at = operation.stage_deadline_at, operation.entered_at
+    if effect.kind is EffectKind.POWER_ON and situation.power_on_at is not None:
+        # What it may have waited for a start token is no part of the boot.
+        timeout_s, entered_at = situation.timeouts.boot, situation.now
     if timeout_s is not None:
         deadline = situation.now + seconds(timeout_s)
     return Do(
@@ -304,5 +292,6 @@ def _do(
             intent_at=situation.now,
             acknowledged_at=None,
             stage_deadline_at=deadline,
+            entered_at=entered_at,
         )
     )

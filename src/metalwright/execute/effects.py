@@ -20,13 +20,18 @@ from metalwright.model.operation import Operation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one effect: its operation and fence, and the error where there was one."""
+    """What came of one effect: its operation and fence, and the error where there was one.
+
+    `sent` is false when the driver was never called, because this process may not drive the fleet
+    any more; the intent stays in doubt and is read back, by whoever may.
+    """
 
     node: str
     operation_id: str
     fence: int
     at: datetime
     error: Exception | None
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +51,11 @@ class Effects:
         executor: Executor,
         clock: Callable[[], datetime],
         wake: Callable[[], None],
+        still_ours: Callable[[], bool],
         timeout_s: float,
     ) -> None:
         self._executor, self._clock, self._wake = executor, clock, wake
-        self._timeout_s = timeout_s
+        self._still_ours, self._timeout_s = still_ours, timeout_s
         self._in_flight: dict[str, str] = {}
         self._queue: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._gathered: list[Outcome] = []
@@ -101,9 +107,12 @@ class Effects:
     def _perform(self, task: Task) -> None:
         operation = task.operation
         error: Exception | None = None
+        sent = False
         assert operation.intent is not None
         try:
-            task.provisioner.apply(task.node, operation.intent, self._timeout_s)
+            sent = self._still_ours()
+            if sent:
+                task.provisioner.apply(task.node, operation.intent, self._timeout_s)
         except Exception as raised:  # noqa: BLE001  a driver's bug fails one attempt, not the loop
             error = raised
         self._queue.put(
@@ -113,6 +122,7 @@ class Effects:
                 fence=operation.fence,
                 at=self._clock(),
                 error=error,
+                sent=sent,
             )
         )
         self._wake()

@@ -16,8 +16,10 @@ from datetime import datetime
 from metalwright.execute.changes import Surroundings
 from metalwright.execute.cycle import Cycle
 from metalwright.execute.effects import Effects
+from metalwright.execute.operations import Operations
 from metalwright.execute.ports import Journal, Provisioner, Random
 from metalwright.execute.report import CycleReport
+from metalwright.execute.steps import View
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Observed
 from metalwright.model.plan import Plan
@@ -41,6 +43,8 @@ class Engine:
     """Drives the operations of one fleet. Only one engine may exist for a store (`FleetLock`).
 
     `wake` is called from worker threads when an effect came back; it must only set a flag.
+    `still_ours` is asked from worker threads right before a driver is called, and must not block:
+    whether this process was lately confirmed to be the one that may drive the fleet.
     """
 
     def __init__(
@@ -52,11 +56,12 @@ class Engine:
         random: Random,
         wake: Callable[[], None],
         settings: EngineSettings | None = None,
+        still_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         settings = settings or EngineSettings()
         self._journal = journal
         self._clock = clock
-        self._effects = Effects(executor, clock, wake, settings.effect_timeout_s)
+        self._effects = Effects(executor, clock, wake, still_ours, settings.effect_timeout_s)
         self._surroundings = Surroundings(
             journal=journal,
             provisioners=provisioners,
@@ -67,6 +72,7 @@ class Engine:
             settle_s=settings.settle_s,
             started_at=clock(),
         )
+        self._operations = Operations(journal)
         self._draining = False
         self._busy: frozenset[str] | None = None
         self._next_due_at: datetime | None = None
@@ -79,16 +85,7 @@ class Engine:
         Raises:
             StoreError: nothing of this cycle was recorded, and nothing was started.
         """
-        outcomes = self._effects.gather()
-        cycle = Cycle(self._surroundings, inventory, observed, now)
-        with self._journal.batch():
-            cycle.record(outcomes)
-            if not self._draining:
-                cycle.cancel(plan)
-                cycle.create(plan)
-                cycle.advance(plan)
-                cycle.admit(plan)
-        self._effects.recorded(outcomes)
+        cycle = self._cycle(View(inventory=inventory, observed=observed, now=now), plan)
         cycle.start()
         self._busy = cycle.busy()
         self._next_due_at = cycle.next_due_at()
@@ -120,11 +117,23 @@ class Engine:
         """
         self._draining = True
         in_time = self._effects.wait(timeout_s)
-        outcomes = self._effects.gather()
-        cycle = Cycle(self._surroundings, None, Observed(), self._clock())
-        with self._journal.batch():
-            cycle.record(outcomes)
-        self._effects.recorded(outcomes)
+        view = View(inventory=None, observed=Observed(), now=self._clock())
+        cycle = self._cycle(view, None)
         if not in_time:
             cycle.tally.say(f"{len(self._effects)} effects did not come back in {timeout_s:g} s")
         return cycle.report()
+
+    def _cycle(self, view: View, plan: Plan | None) -> Cycle:
+        """Record what came back and carry the plan out, in one transaction."""
+        outcomes = self._effects.gather()
+        try:
+            cycle = Cycle(self._surroundings, self._operations, view)
+            with self._journal.batch():
+                cycle.record(outcomes)
+                if plan is not None and not self._draining:
+                    cycle.carry_out(plan)
+        except BaseException:
+            self._operations = Operations(self._journal)  # it knows of writes that are not durable
+            raise
+        self._effects.recorded(outcomes)
+        return cycle

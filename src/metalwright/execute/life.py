@@ -24,6 +24,7 @@ def begin(operation: Operation, situation: Situation) -> Operation:
         failing=False,
         last_error="",
         seen_at=observation.at if observation is not None else None,
+        admitted_at=situation.now,
     )
 
 
@@ -53,6 +54,7 @@ def entering(operation: Operation, stage: Stage, situation: Situation) -> Operat
         acknowledged_at=last_touch(operation, situation.started_at),
         stage_deadline_at=situation.now + seconds(entry_timeout_s(stage, situation.timeouts)),
         seen_at=observation.at if observation is not None else operation.seen_at,
+        entered_at=situation.now,
     )
 
 
@@ -70,6 +72,8 @@ def again(
         acknowledged_at=last_touch(operation, started_at),
         stage_deadline_at=None,
         seen_at=None,
+        admitted_at=None,
+        entered_at=None,
         failing=False,
         fence=operation.fence + 1,
         not_before=not_before,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from metalwright.model.documents import Node
 from metalwright.model.operation import Applied, Effect, EffectKind, Memory, Operation
+from metalwright.model.rollout import Rollout
 
 
 class Journal(Protocol):
@@ -41,6 +42,24 @@ class Journal(Protocol):
         self, operation: Operation, applied: Applied | None, at: datetime, detail: str = ""
     ) -> bool:
         """End an operation; false when it is outdated."""
+
+    def save_rollouts(self, rollouts: Sequence[Rollout], at: datetime) -> None:
+        """Keep rollouts as they are now; those that are over are not remembered any more."""
+
+    def consent(self, keys: Sequence[str], at: datetime) -> None:
+        """Remember the keys of disruptive changes that a commit acknowledged."""
+
+    def take_starts(self, starts: Mapping[str, datetime]) -> None:
+        """Set the instants of start-rate buckets."""
+
+    def learn(self, samples: Mapping[str, Sequence[float]], at: datetime) -> None:
+        """Keep what stages took, in seconds, by `stage_key`."""
+
+    def quarantine(self, node: str, reason: str, at: datetime) -> None:
+        """Leave a node alone until somebody resumes it."""
+
+    def drop_holds(self, nodes: Sequence[str], at: datetime, detail: str) -> None:
+        """Let local holds go."""
 
 
 class Provisioner(Protocol):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from metalwright.model.documents import Node
 from metalwright.model.observed import Observation, Power, Reading
 from metalwright.model.operation import EffectKind, Operation, Stage
 from metalwright.model.policy import StageTimeouts
-from metalwright.model.template import Timeouts
+
+AWAITS_START: Final = "a start token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,8 @@ class Situation:
     `node` is `None` when git no longer lets us touch it. `started_at` is when this engine began:
     an intent without an answer that is older was left by another process. `superseded` says why
     the operation is not wanted any more, and is empty while it is. `settle_s` is how long a BMC may
-    take to show what it was told.
+    take to show what it was told. `power_on_at` is when a start rate lets the node be powered on;
+    `None` where no rate applies to it.
     """
 
     now: datetime
@@ -32,6 +35,7 @@ class Situation:
     tries_max: int
     settle_s: float
     superseded: str = ""
+    power_on_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,13 @@ class Wait:
 
     why: str
     until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postpone:
+    """A start token is lacking: `operation` has its deadline moved along."""
+
+    operation: Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +98,7 @@ class Supersede:
     why: str
 
 
-Decision = Wait | Do | Enter | Resolve | Finish | Fail | Supersede
-
-
-def stage_timeouts(template: Timeouts | None, policy: Timeouts) -> StageTimeouts:
-    """The time-outs in force: the template's, where it is silent the policy's, else the default."""
-    declared = {}
-    for field in fields(Timeouts):
-        given = (getattr(each, field.name) for each in (template, policy) if each is not None)
-        declared[field.name] = next((value for value in given if value is not None), None)
-    return replace(
-        StageTimeouts(), **{name: value for name, value in declared.items() if value is not None}
-    )
+Decision = Wait | Postpone | Do | Enter | Resolve | Finish | Fail | Supersede
 
 
 def entry_timeout_s(stage: Stage, timeouts: StageTimeouts) -> int:
@@ -164,3 +164,44 @@ def in_doubt(operation: Operation) -> bool:
 def seconds(value: float) -> timedelta:
     """A time span."""
     return timedelta(seconds=value)
+
+
+def looked_at(situation: Situation) -> bool:
+    """Whether this process asked the node already, whatever it answered.
+
+    While no daemon ran, or its clock was wrong, a deadline may pass over what was done in time.
+    """
+    seen = situation.observation
+    return seen is not None and seen.at >= situation.started_at
+
+
+def fails_at(operation: Operation, situation: Situation) -> datetime | None:
+    """When the stage has failed. A soft power-off that ran out of time is forced first, for which
+    the node has to be observed: that is given the time of a forced one.
+    """
+    deadline = operation.stage_deadline_at
+    intent = operation.intent
+    forced = intent is not None and intent.kind is EffectKind.POWER_OFF
+    if deadline is None or operation.stage is not Stage.POWER_OFF or forced:
+        return deadline
+    if situation.node is None:
+        return deadline
+    return deadline + seconds(situation.timeouts.power_off)
+
+
+def timed_out(operation: Operation, reading: Reading | None, situation: Situation) -> str:
+    """The error of a stage that was not done by its deadline: what was found instead."""
+    assert operation.stage is not None
+    observation = situation.observation
+    if reading is not None:
+        found = f"the power is {reading.power}"
+        if reading.boot_progress is not None:
+            found += f", the boot at {reading.boot_progress}"
+        if reading.template_digest is not None and operation.stage is not Stage.POWER_OFF:
+            found += f", it runs template {reading.template_digest[:12]}"
+    elif observation is not None and observation.error is not None:
+        found = f"not observed: {observation.error.message}"
+    else:
+        found = "not observed"
+    again = f"; before that: {operation.last_error}" if operation.last_error else ""
+    return f"{operation.stage}: not done in time ({found}){again}"

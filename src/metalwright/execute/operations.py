@@ -1,0 +1,181 @@
+"""The unfinished operations and the slots that they hold, kept from cycle to cycle.
+
+A cycle costs what changed, not what waits: the memory is compared with the one before, node by node
+and by identity, and only what differs is taken over. It never decides anything. After a transaction
+that failed it is worthless, and a new one has to be made.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from metalwright.execute.line import Line
+from metalwright.execute.ports import Journal
+from metalwright.model.documents import Node
+from metalwright.model.inventory import Inventory
+from metalwright.model.limits import demand_of, is_retry, scopes_of
+from metalwright.model.observed import Observation
+from metalwright.model.operation import Memory, NodeMemory, Operation, OperationState
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """A decision to wait, and all that it was made from: it holds while these are the same."""
+
+    operation: Operation
+    observation: Observation | None
+    node: Node | None
+    superseded: str
+    why: str
+    until: datetime | None
+
+    def holds(
+        self,
+        operation: Operation,
+        observation: Observation | None,
+        node: Node | None,
+        superseded: str,
+        now: datetime,
+    ) -> bool:
+        """Whether deciding anew would come to the same."""
+        return (
+            self.operation is operation
+            and self.observation is observation
+            and self.node is node
+            and self.superseded == superseded
+            and (self.until is None or now < self.until)
+        )
+
+
+class Operations:
+    """By the name of the node: all, those that wait to be admitted, those that hold slots."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._known: dict[str, NodeMemory] = {}
+        self._touched: set[str] = set()
+        self._nodes: Mapping[str, NodeMemory] | None = None
+        self._scopes: dict[str, tuple[str, ...]] = {}
+        self._uncounted: dict[str, tuple[str, ...]] = {}
+        self.memory = Memory()
+        self.inventory: Inventory | None = None
+        self.of: dict[str, Operation] = {}
+        self.pending: dict[str, Operation] = {}
+        self.running: dict[str, Operation] = {}
+        self.cancelled: set[str] = set()
+        self.standing: dict[str, Standstill] = {}
+        self.held: Counter[str] = Counter()
+        self.uncounted: Counter[str] = Counter()
+        self.pool_held: Counter[str] = Counter()
+        self.line: Line | None = None
+        self.released = 0
+
+    def refresh(self) -> None:
+        """Take over what others, and the cycle before, wrote."""
+        memory = self.memory = self._journal.memory()
+        if memory.nodes is not self._nodes or self._touched:
+            known = self._known
+            for name, node in memory.nodes.items():
+                if known.get(name) is not node:
+                    known[name] = node
+                    self._take(name, node.operation)
+            gone = len(known) > len(memory.nodes)
+            for name in known.keys() - memory.nodes.keys() if gone else ():
+                del known[name]
+                self._take(name, None)
+            self._nodes = memory.nodes
+            self._touched.clear()
+        if dict(+self.held) != dict(memory.slots):
+            self._read_slots()
+
+    def follow(self, inventory: Inventory | None) -> bool:
+        """Take another revision's limits and nodes; false when it is the one followed already."""
+        if inventory is self.inventory:
+            return False
+        self.inventory = inventory
+        self.standing.clear()
+        self._uncounted.clear()
+        self.line = None
+        if inventory is not None:
+            self.line = Line(inventory)
+            for operation in self.running.values():
+                self._count(operation, inventory)
+        self.uncounted = Counter(scope for each in self._uncounted.values() for scope in each)
+        return True
+
+    def put(self, operation: Operation) -> None:
+        """The operation as it is from now on."""
+        self._touch(operation.node)
+        self._take(operation.node, operation)
+
+    def drop(self, name: str) -> None:
+        """The operation on this node is over, or somebody else's."""
+        self._touch(name)
+        self._take(name, None)
+
+    def grant(self, operation: Operation, scopes: Iterable[str]) -> None:
+        """It has begun, with a slot in each of these scopes."""
+        taken = self._scopes[operation.id] = tuple(scopes)
+        self.held.update(taken)
+        self.put(operation)
+
+    def release(self, operation: Operation) -> None:
+        """Its slots are free."""
+        self.released += 1
+        self.held.subtract(self._scopes.pop(operation.id, ()))
+        self.uncounted.subtract(self._uncounted.pop(operation.id, ()))
+
+    def is_held(self, name: str) -> bool:
+        """Whether an operator, or its own failures, stopped the node; maybe since the plan was
+        made.
+        """
+        node = self.memory.nodes.get(name)
+        return node is not None and (node.hold is not None or node.quarantine is not None)
+
+    def _touch(self, name: str) -> None:
+        """The memory will say anew what is known of this node."""
+        self._known.pop(name, None)
+        self._touched.add(name)
+
+    def _take(self, name: str, operation: Operation | None) -> None:
+        self.standing.pop(name, None)
+        self.pending.pop(name, None)
+        before = self.running.pop(name, None)
+        if before is not None:
+            self.pool_held[before.pool] -= 1
+        self.cancelled.discard(name)
+        if operation is None:
+            self.of.pop(name, None)
+            return
+        self.of[name] = operation
+        if operation.state is OperationState.PENDING:
+            self.pending[name] = operation
+        else:
+            self.running[name] = operation
+            self.pool_held[operation.pool] += 1
+        if operation.cancelled_by:
+            self.cancelled.add(name)
+
+    def _read_slots(self) -> None:
+        scopes: dict[str, list[str]] = {}
+        for scope, holders in self._journal.slots().items():
+            for operation_id in holders.values():
+                scopes.setdefault(operation_id, []).append(scope)
+        self._scopes = {key: tuple(held) for key, held in scopes.items()}
+        self.held = Counter(scope for held in self._scopes.values() for scope in held)
+        self.inventory = None  # what is not counted has to be found anew
+
+    def _count(self, operation: Operation, inventory: Inventory) -> None:
+        """Find the scopes that it is in by now and holds no slot of: git limited the scope, or
+        moved the node to another rack or pool, after it was admitted.
+        """
+        if operation.node not in inventory.nodes:
+            return
+        held = self._scopes.get(operation.id, ())
+        demand = demand_of(operation, retry=is_retry(operation))
+        lacking = tuple(scope for scope in scopes_of(inventory, demand) if scope not in held)
+        if lacking:
+            self._uncounted[operation.id] = lacking

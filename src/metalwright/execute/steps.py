@@ -1,0 +1,212 @@
+"""Takes running operations as far as they go within one cycle, and gathers what drivers are to do.
+
+What is decided comes from `advance`; here it is written down. Nothing here touches hardware.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from metalwright.execute.advance import decide
+from metalwright.execute.changes import Changes, Surroundings
+from metalwright.execute.deadlines import Deadlines, learnt_timeouts, stage_timeouts
+from metalwright.execute.effects import Task
+from metalwright.execute.operations import Operations, Standstill
+from metalwright.execute.situation import (
+    AWAITS_START,
+    Decision,
+    Do,
+    Enter,
+    Fail,
+    Finish,
+    Postpone,
+    Resolve,
+    Situation,
+    Supersede,
+    Wait,
+)
+from metalwright.execute.starts import Starts
+from metalwright.model.documents import Node
+from metalwright.model.hardware import Lifecycle
+from metalwright.model.inventory import Inventory
+from metalwright.model.observed import Observed
+from metalwright.model.operation import EffectKind, Operation, OperationState, Stage, stage_key
+from metalwright.model.policy import PolicySpec
+
+STEPS_MAX = 16
+"""Decisions about one operation in one cycle: stages that are done already are left at once."""
+
+NOT_OURS = "git no longer lets us touch this node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one cycle sees. Without an inventory nothing is ours to touch."""
+
+    inventory: Inventory | None
+    observed: Observed
+    now: datetime
+
+    @property
+    def rules(self) -> PolicySpec:
+        """The limits in force."""
+        return self.inventory.rules if self.inventory is not None else PolicySpec()
+
+    def node(self, name: str) -> Node | None:
+        """The node as git declares it; `None` where git does not let us change it."""
+        node = self.inventory.nodes.get(name) if self.inventory is not None else None
+        return node if node is not None and node.spec.lifecycle is Lifecycle.MANAGED else None
+
+
+class Steps:
+    """The steps of one cycle."""
+
+    def __init__(
+        self, around: Surroundings, operations: Operations, changes: Changes, view: View
+    ) -> None:
+        self._around, self._operations = around, operations
+        self._changes, self._view = changes, view
+        self._rules = view.rules
+        self._deadlines: dict[tuple[str, str], Deadlines] = {}
+        self.starts = Starts(self._rules, operations.memory.starts, view.now)
+        self.tasks: dict[str, Task] = {}
+        self.answered: set[str] = set()
+
+    def step(self, operation: Operation, superseded: str) -> None:
+        """Take a running operation as far as it goes without waiting."""
+        name = operation.node
+        if self.in_flight(name):
+            return
+        observation, node = self._view.observed.nodes.get(name), self._view.node(name)
+        still = self._operations.standing.get(name)
+        if still and still.holds(operation, observation, node, superseded, self._view.now):
+            self._wait(still.why, still.until)
+            return
+        for _ in range(STEPS_MAX):
+            decision = decide(operation, self.situation(operation, superseded))
+            if isinstance(decision, Wait):
+                self._operations.standing[name] = Standstill(
+                    operation, observation, node, superseded, decision.why, decision.until
+                )
+                self._wait(decision.why, decision.until)
+                return
+            after = self._act(operation, decision, superseded)
+            if after is None:
+                return
+            operation = after
+
+    def situation(self, operation: Operation, superseded: str) -> Situation:
+        """All that a decision about the operation is made from."""
+        view, node = self._view, self._view.node(operation.node)
+        provisioner = self._around.provisioners.get(node.spec.driver) if node is not None else None
+        if node is None and not superseded:
+            superseded = NOT_OURS
+        return Situation(
+            now=view.now,
+            started_at=self._around.started_at,
+            node=node,
+            observation=view.observed.nodes.get(operation.node),
+            timeouts=self._deadlines_of(operation, node).timeouts,
+            observation_ttl_s=self._rules.observation_ttl,
+            capabilities=provisioner.capabilities if provisioner is not None else frozenset(),
+            tries_max=self._around.tries_max,
+            settle_s=self._around.settle_s,
+            superseded=superseded,
+            power_on_at=self.starts.free_at(node) if node is not None else None,
+        )
+
+    def in_flight(self, node: str) -> bool:
+        """Whether a driver is at work on the node: nothing is decided about it meanwhile."""
+        return node in self._around.effects and node not in self.answered
+
+    def may_start_effects(self) -> bool:
+        """Whether another effect may be handed over."""
+        started = len(self._around.effects) - len(self.answered) + len(self.tasks)
+        return started < self._around.effects_in_flight_max
+
+    def _wait(self, why: str, until: datetime | None) -> None:
+        if until is not None:
+            self._changes.due.append(until)
+        if why == AWAITS_START:
+            self._changes.tally.waiting_for[AWAITS_START] += 1
+
+    def _act(self, operation: Operation, decision: Decision, superseded: str) -> Operation | None:
+        """Record a decision; the operation where it goes on at once."""
+        changes = self._changes
+        match decision:
+            case Do(operation=after):
+                self._do(operation, after)
+            case Enter(operation=after):
+                self._measure(operation, superseded)
+                assert after.stage is not None
+                if changes.save(after, "stage", f"entered {after.stage}; {self._words(after)}"):
+                    return after
+            case Postpone(operation=after):
+                detail = f"waits for {AWAITS_START}; {self._words(after)} from here"
+                if changes.save(after, "stage", detail):
+                    return after
+            case Resolve(operation=after, detail=detail):
+                if changes.save(after, "outcome", detail):
+                    return after
+            case Finish():
+                self._measure(operation, superseded)
+                changes.finish(operation)
+            case Fail():
+                changes.fail(operation, decision)
+            case Supersede(why=why):
+                asked = bool(operation.cancelled_by)
+                ends_as = OperationState.CANCELLED if asked else OperationState.SUPERSEDED
+                changes.end(operation, ends_as, why)
+        return None
+
+    def _do(self, before: Operation, operation: Operation) -> None:
+        node, effect = self._view.node(operation.node), operation.intent
+        if not self.may_start_effects() or node is None or effect is None:
+            return
+        first = before.intent is None and operation.stage is operation.stages[0]
+        if self._changes.save(operation, "intent", self._words(operation) if first else ""):
+            if effect.kind is EffectKind.POWER_ON:
+                self.starts.take(node)
+            provisioner = self._around.provisioners[node.spec.driver]
+            self.tasks[operation.node] = Task(
+                operation=operation, node=node, provisioner=provisioner
+            )
+            self._changes.tally.say(f"{operation.node}: {effect.kind}")
+
+    def _words(self, operation: Operation) -> str:
+        """The deadline of the present stage, and whose it is."""
+        assert operation.stage is not None
+        node = self._view.node(operation.node)
+        return self._deadlines_of(operation, node).words(operation.stage)
+
+    def _deadlines_of(self, operation: Operation, node: Node | None) -> Deadlines:
+        template = operation.target.template
+        driver = node.spec.driver if node is not None else ""
+        key = (driver, template.digest if template is not None else "")
+        found = self._deadlines.get(key)
+        if found is None:
+            learnt = learnt_timeouts(
+                self._operations.memory.stage_times,
+                self._rules.learning,
+                driver,
+                template.name if template is not None else "",
+            )
+            declared = template.timeouts if template is not None else None
+            found = stage_timeouts(declared, self._rules.timeouts, learnt)
+            self._deadlines[key] = found
+        return found
+
+    def _measure(self, operation: Operation, superseded: str) -> None:
+        """Learn what the stage took, where that was all of its time and nothing but its time."""
+        entered_at, node = operation.entered_at, self._view.node(operation.node)
+        stage = operation.stage
+        if superseded or entered_at is None or node is None or stage is None:
+            return
+        did_nothing = operation.effects == 0 and stage is not Stage.INSTALLING
+        took_s = (self._view.now - entered_at).total_seconds()
+        if did_nothing or took_s < 0 or entered_at < self._around.started_at:
+            return
+        template = operation.target.template
+        key = stage_key(stage, node.spec.driver, template.name if template is not None else "")
+        self._changes.measured(key, took_s)
