@@ -168,6 +168,32 @@ def test_a_wall_clock_that_is_set_fails_and_repeats_nothing(
         assert abs(fleet.clock() - wall()) > timedelta(hours=1), "it was not followed at once"
 
 
+def test_a_commit_does_not_widen_the_blast_radius_for_itself(rig: Rig) -> None:
+    narrow = IMPATIENT.replace("timeouts: {softPowerOff: 1s}", "blastRadius: {nodesMax: 1}")
+    rig.loan("n[1-4]")
+    rig.write("policy.yaml", narrow)
+    rig.commit("Narrow")
+    rig.adopt_all()
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        reconciler, deadline = Reconciler(fleet), time.monotonic() + WAIT_S
+        for number in range(1, 5):
+            driver = fleet.drivers["fake"]
+            assert isinstance(driver, FakeDriver)
+            driver.press(f"n{number}", Power.ON)
+        as_desired(reconciler)
+        rig.write("policy.yaml", narrow.replace("nodesMax: 1", "nodesMax: 9"))
+        (rig.inventory / "loan.yaml").unlink()
+        rig.commit("Wide, and everything off")
+        plan = reconciler.cycle().plan
+        assert plan is not None
+        assert (plan.actions, plan.totals.by_blocked) == ((), {"BLAST_RADIUS": 4})
+        rig.write("note.yaml", "# the wider one is in force by now")
+        rig.commit("Nothing of any machine")
+        while fleet.store.operations(None, 9) == ():
+            assert time.monotonic() < deadline
+            reconciler.cycle()
+
+
 class SetWall:
     """The wall clock, which somebody sets."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,6 +24,7 @@ from metalwright.model.inventory import Commit, Inventory, Source
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Applied, Memory
 from metalwright.model.plan import Plan
+from metalwright.model.policy import BlastRadius
 from metalwright.plan import PlanContext, attribute, check, make, unchanged_records
 from metalwright.schedule import desired as resolve
 
@@ -59,6 +61,7 @@ class Reconciler:
         self.findings: tuple[Finding, ...] = ()
         self._head: str | None = None
         self._desired: Desired | None = None
+        self._former: tuple[str, BlastRadius | None] | None = None
         self._blames: dict[tuple[str, tuple[str, ...], str | None], Commit | None] = {}
         self._places: dict[tuple[str, Source], Source] = {}
 
@@ -135,7 +138,19 @@ class Reconciler:
         return PlanContext(
             capabilities={name: driver.capabilities for name, driver in self.fleet.drivers.items()},
             abandoned_revision=last if rewritten else None,
+            former_radius=self._former_radius(inventory.revision.id),
         )
+
+    def _former_radius(self, revision: str) -> BlastRadius | None:
+        """The blast radius before this commit; `None` where no such commit can be read."""
+        if self._former is None or self._former[0] != revision:
+            loader, radius = self.fleet.loader, None
+            warnings = loader.last_warnings
+            with suppress(RepositoryError, InventoryError):
+                radius = loader.load(f"{revision}~1").rules.blast_radius
+            loader.last_warnings = warnings
+            self._former = (revision, radius)
+        return self._former[1]
 
     def blame(self, revision: str, paths: tuple[str, ...], since: str | None) -> Commit | None:
         """The last commit that touched one of `paths`; asked of git once."""
