@@ -201,6 +201,11 @@ class Lab:
             path.read_text(errors="replace") for path in sorted(self.home.glob("daemon*.log"))
         )
 
+    def started(self) -> bool:
+        """Whether the daemon that was started last has said that it is at work."""
+        path = self.home / f"daemon{self.starts:02}.log"
+        return "started" in path.read_text(errors="replace")
+
     # the truth
 
     def on(self) -> set[str]:
