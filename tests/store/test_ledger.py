@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from postgres import TEMPLATE, Server
 from store_samples import (
     NOW,
     admitted,
@@ -35,11 +45,12 @@ class UndoError(Exception):
 class LedgerMachine(RuleBasedStateMachine):
     """Two openings of one store; what either does, both see."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Callable[[], AbstractContextManager[str]]) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
-        url = f"sqlite:///{Path(self.directory.name) / 'store.sqlite'}"
-        self.stores = (Store.open(url), Store.open(url))
+        self.closing = ExitStack()
+        url = self.closing.enter_context(database())
+        openings = (self.closing.enter_context(Store.open(url)) for _ in range(2))
+        self.stores = next(openings), next(openings)
         self.current: dict[str, Operation] = {}
         self.old: list[Operation] = []
         self.failed: dict[str, Operation] = {}
@@ -49,9 +60,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.made = 0
 
     def teardown(self) -> None:
-        for store in self.stores:
-            store.close()
-        self.directory.cleanup()
+        self.closing.close()
 
     @initialize()
     def adopt(self) -> None:
@@ -203,10 +212,28 @@ class LedgerMachine(RuleBasedStateMachine):
         assert [line.seq for line in lines] == list(range(len(lines), 0, -1))
 
 
-LedgerMachine.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-TestLedger = LedgerMachine.TestCase
+@contextmanager
+def a_file() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as directory:
+        yield f"sqlite:///{Path(directory) / 'store.sqlite'}"
+
+
+def run(database: Callable[[], AbstractContextManager[str]], examples_max: int) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: LedgerMachine(database),
+        settings=settings(
+            max_examples=examples_max,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+
+
+def test_the_ledger_is_its_model() -> None:
+    run(a_file, 25)
+
+
+@pytest.mark.live
+def test_the_ledger_is_its_model_on_postgresql(server: Server) -> None:
+    run(lambda: server.database(TEMPLATE), 10)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,25 +12,31 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Inspector, NullPool, create_engine, inspect
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 from store_samples import NOW, an_applied, an_operation
 
 import metalwright.store.migrations as shipped
 from metalwright.errors import StoreError
 from metalwright.store import Store
+from metalwright.store.connect import begin_writing, open_engine
 from metalwright.store.schema import SCHEMA_REVISION, metadata
 
 
-def path_of(url: str) -> str:
-    return url.removeprefix("sqlite:///")
+def execute(url: str, statement: str) -> None:
+    engine = open_engine(url)
+    try:
+        with begin_writing(engine) as connection:
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
 
 
-def execute(url: str, statement: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(path_of(url))) as database, database:
-        database.execute("PRAGMA foreign_keys = ON")
-        return database.execute(statement).fetchall()
+def found_in(url: str) -> Inspector:
+    engine = create_engine(url, poolclass=NullPool)
+    return inspect(engine)
 
 
 def test_the_newest_migration_is_the_one_that_the_program_expects() -> None:
@@ -51,22 +55,30 @@ def test_migrated_tables_are_those_of_the_program(store: Store, url: str) -> Non
     engine.dispose()
 
 
-def test_migrated_checks_are_those_of_the_program(store: Store, url: str, tmp_path: Path) -> None:
+def test_migrated_checks_are_those_of_the_program(store: Store, url: str, empty_url: str) -> None:
     """Alembic's comparison does not see CHECK constraints, so their text is compared here."""
-    other = f"sqlite:///{tmp_path / 'made.sqlite'}"
-    engine = create_engine(other)
+    engine = create_engine(empty_url)
     metadata.create_all(engine)
     engine.dispose()
     for table in metadata.tables:
-        assert checks(url, table) == checks(other, table), table
+        assert checks(url, table) == checks(empty_url, table), table
     assert sum(len(checks(url, table)) for table in metadata.tables) == 19
 
 
 def checks(url: str, table: str) -> list[str]:
-    ((text,),) = execute(url, f"SELECT sql FROM sqlite_master WHERE name = '{table}'")
+    inspector = found_in(url)
+    if inspector.dialect.name == "postgresql":
+        return sorted(
+            f"{it['name']}: {it['sqltext']}" for it in inspector.get_check_constraints(table)
+        )
+    # SQLAlchemy does not see those that came with a column.
+    with inspector.engine.connect() as connection:
+        text = connection.exec_driver_sql(
+            f"SELECT sql FROM sqlite_master WHERE name = '{table}'"
+        ).scalar_one()
     found = []
-    for begin in re.finditer(r"CONSTRAINT (ck_\w+) CHECK \(", str(text)):
-        rest = str(text)[begin.end() :]
+    for begin in re.finditer(r"CONSTRAINT (ck_\w+) CHECK \(", text):
+        rest = text[begin.end() :]
         depth = list(itertools.accumulate({"(": 1, ")": -1}.get(each, 0) for each in rest))
         found.append(f"{begin[1]}: {rest[: depth.index(-1)]}")
     return sorted(found)
@@ -108,7 +120,7 @@ def checks(url: str, table: str) -> list[str]:
 def test_the_database_itself_refuses(store: Store, url: str, statement: str) -> None:
     store.adopt({"n1": an_applied()}, "ada", NOW)
     store.create([an_operation("o1", "n1")], NOW, None)
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(IntegrityError):
         execute(url, statement)
 
 
@@ -116,7 +128,7 @@ def test_the_database_itself_refuses_a_second_unfinished_operation(store: Store,
     store.adopt({"n1": an_applied()}, "ada", NOW)
     store.create([an_operation("o1", "n1")], NOW, None)
     again = "SELECT 'o2', node, busy_node, state, fence, created_at, target_id, body, NULL"
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+    with pytest.raises(IntegrityError, match=r"(?i)unique"):
         execute(url, f"INSERT INTO operations {again} FROM operations")
 
 
@@ -136,18 +148,17 @@ def test_a_newer_store_is_refused_and_says_so(store: Store, url: str) -> None:
         assert list(again.memory().nodes) == ["n1"], "and was left as it was"
 
 
-def test_tables_of_somebody_else_are_not_taken_over(url: str) -> None:
-    execute(url, "CREATE TABLE journal (entry TEXT)")
+def test_tables_of_somebody_else_are_not_taken_over(empty_url: str) -> None:
+    execute(empty_url, "CREATE TABLE journal (entry TEXT)")
     with pytest.raises(StoreError, match=r"no migration made: \['journal'\]"):
-        Store.open(url)
+        Store.open(empty_url)
 
 
-def test_an_upgrade_that_fails_leaves_nothing(url: str) -> None:
-    execute(url, "CREATE TABLE ix_operations_created_at (entry TEXT)")  # a name that is needed
+def test_an_upgrade_that_fails_leaves_nothing(empty_url: str) -> None:
+    execute(empty_url, "CREATE TABLE ix_operations_created_at (entry TEXT)")  # it is needed
     with pytest.raises(StoreError):
-        Store.open(url)
-    names = [row[0] for row in execute(url, "SELECT name FROM sqlite_master")]
-    assert names == ["ix_operations_created_at"]
+        Store.open(empty_url)
+    assert found_in(empty_url).get_table_names() == ["ix_operations_created_at"]
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
@@ -163,13 +174,15 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
         Store.open("nosuchdatabase://host/name")
 
 
-def test_intents_survive_a_loss_of_power(store: Store) -> None:
-    with store._engine.connect() as connection:
+def test_intents_survive_a_loss_of_power(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    with engine.connect() as connection:
         ask = connection.exec_driver_sql
         assert ask("PRAGMA journal_mode").scalar() == "wal"
         assert ask("PRAGMA synchronous").scalar() == 2, "FULL"
         assert ask("PRAGMA foreign_keys").scalar() == 1
         assert ask("PRAGMA busy_timeout").scalar() == 30_000
+    engine.dispose()
 
 
 def test_the_schema_is_not_particular_to_one_database() -> None:

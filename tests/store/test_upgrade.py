@@ -44,10 +44,12 @@ def fill(url: str) -> None:
     engine.dispose()
 
 
-def test_a_filled_store_of_the_first_schema_is_upgraded_with_all_that_it_holds(url: str) -> None:
-    fill(url)
+def test_a_filled_store_of_the_first_schema_is_upgraded_with_all_that_it_holds(
+    empty_url: str,
+) -> None:
+    fill(empty_url)
     for _ in range(2):
-        with Store.open(url) as store:
+        with Store.open(empty_url) as store:
             remembered = store.memory()
             assert remembered == Memory(
                 nodes=FrozenDict(
@@ -83,15 +85,15 @@ def test_a_filled_store_of_the_first_schema_is_upgraded_with_all_that_it_holds(u
             assert [line.seq for line in journal] == list(range(len(journal), 0, -1))
             assert store.observed() == Observed(nodes=FrozenDict(n1=Observation(node="n1", at=NOW)))
             assert store.fact("cycle") == ("{}", NOW)
-    engine = open_engine(url)
+    engine = open_engine(empty_url)
     with begin_writing(engine) as connection:
         assert stored_revision(connection) == SCHEMA_REVISION
     engine.dispose()
 
 
-def test_what_was_under_way_before_the_upgrade_goes_on_after_it(url: str) -> None:
-    fill(url)
-    with Store.open(url) as store:
+def test_what_was_under_way_before_the_upgrade_goes_on_after_it(empty_url: str) -> None:
+    fill(empty_url)
+    with Store.open(empty_url) as store:
         assert store.claim("daemon", NOW) == 1
         again = pending_again(RUNNING)
         assert store.retry(again, after(20))

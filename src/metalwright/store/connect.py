@@ -6,13 +6,15 @@ All that is particular to one database is here. It never decides anything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import gethostname
 from sqlite3 import Connection as SqliteConnection
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
@@ -28,6 +30,25 @@ from metalwright.errors import StoreError
 BUSY_TIMEOUT_S: Final = 30.0
 """How long a writer waits for another process's transaction."""
 
+CONNECT_TIMEOUT_S: Final = 10
+"""How long a PostgreSQL server may take to answer a new connection."""
+
+STATEMENT_TIMEOUT_S: Final = 60.0
+"""How long PostgreSQL may work on one statement."""
+
+IDLE_TIMEOUT_S: Final = 60.0
+"""How long a transaction may do nothing before PostgreSQL ends it: a process that was stopped in
+the middle of one must not keep the writers' lock from the one that takes over."""
+
+KEEPALIVE_IDLE_S: Final = 10
+KEEPALIVE_INTERVAL_S: Final = 5
+KEEPALIVE_COUNT_MAX: Final = 3
+"""When both ends of a PostgreSQL connection ask whether the other is still there, how often, and
+after how many silences they give it up: a machine that lost its power frees its locks in 25 s."""
+
+APPLICATION_LENGTH_MAX: Final = 63
+"""PostgreSQL cuts longer names of a client off."""
+
 _WRITES: Final = "metalwright_writes"
 _MIGRATION_LOCK: Final = 7_326_114_290_481
 
@@ -37,7 +58,10 @@ _TROUBLES: tuple[tuple[type[Exception], str], ...] = (
     (DatabaseError, "the store is damaged, or not a store"),
     (ArgumentError, "the address of the store cannot be understood"),
     (SQLAlchemyError, "the store failed"),
-    (ImportError, "the driver for this kind of database is not installed"),
+    (
+        ImportError,
+        "the driver for this kind of database is not installed (PostgreSQL: the extra postgresql)",
+    ),
     (ValidationError, "a record in the store cannot be understood"),
 )
 """Every library error that may come from a store, most particular first."""
@@ -71,12 +95,56 @@ def open_engine(url: str) -> Engine:
         SQLAlchemyError, ImportError: the address is wrong or its driver missing.
     """
     engine = create_engine(
-        url, poolclass=QueuePool, pool_size=1, max_overflow=0, hide_parameters=True
+        url,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args=connect_arguments(url),
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _set_up_postgresql)
     return engine
+
+
+def connect_arguments(url: str) -> dict[str, Any]:
+    """The limits of a connection, for PostgreSQL; what the URL asks for itself stays.
+
+    Raises:
+        SQLAlchemyError: the address is wrong.
+    """
+    address = make_url(url)
+    if not is_postgresql(url):
+        return {}
+    server = {
+        "statement_timeout": f"{STATEMENT_TIMEOUT_S * 1_000:.0f}",
+        "lock_timeout": f"{BUSY_TIMEOUT_S * 1_000:.0f}",
+        "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT_S * 1_000:.0f}",
+        "tcp_keepalives_idle": str(KEEPALIVE_IDLE_S),
+        "tcp_keepalives_interval": str(KEEPALIVE_INTERVAL_S),
+        "tcp_keepalives_count": str(KEEPALIVE_COUNT_MAX),
+    }
+    asked = address.query.get("options", "")
+    options = [*(f"-c {name}={value}" for name, value in server.items()), str(asked)]
+    client: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": KEEPALIVE_IDLE_S,
+        "keepalives_interval": KEEPALIVE_INTERVAL_S,
+        "keepalives_count": KEEPALIVE_COUNT_MAX,
+        "application_name": f"metalwright {os.getpid()} {gethostname()}"[:APPLICATION_LENGTH_MAX],
+    }
+    client = {name: value for name, value in client.items() if name not in address.query}
+    return client | {"options": " ".join(filter(None, options))}
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether an address is that of a PostgreSQL database. Raises SQLAlchemyError for no
+    address.
+    """
+    return make_url(url).get_backend_name() == "postgresql"
 
 
 def _set_up_sqlite(connection: SqliteConnection, _record: Any) -> None:
@@ -96,6 +164,17 @@ def _set_up_sqlite(connection: SqliteConnection, _record: Any) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
     finally:
         cursor.close()
+
+
+def _set_up_postgresql(connection: Any, _record: Any) -> None:
+    """An intent survives power loss, also where the server's settings say otherwise. Stronger
+    settings, those for replicas, stay.
+    """
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 The kernel holds it (`flock`), so it is gone the moment its holder is, `kill -9` included: there is
 no time-out to guess and nothing to clean up. It guards one machine; a store that is shared by
-several needs leases.
+several is guarded by `DatabaseLock`.
 """
 
 from __future__ import annotations
