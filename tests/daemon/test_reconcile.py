@@ -228,6 +228,8 @@ def test_what_was_done_while_no_daemon_ran_is_seen_before_a_deadline_counts(
         ):
             assert time.monotonic() < deadline
             reconciler.cycle()
+        assert fleet.engine is not None
+        fleet.engine.drain(WAIT_S)
     wall = SetWall()
     wall.by = down
     clock = SteadyClock(wall)
