@@ -11,16 +11,20 @@ from metalwright.model.plan import Action, Blocked, BlockedReason, Cause, InProg
 from metalwright.model.tenancy import PowerState
 from metalwright.plan.context import PlanContext
 from metalwright.plan.progress import abandoned
+from metalwright.plan.standing import Standing
 from metalwright.plan.tenancy import ASSIGNMENT
 
 
 @dataclass(slots=True)
 class Lines:
-    """The lines of a plan, as they are found."""
+    """The lines of a plan, as they are found. `staged` are the nodes that lack something that their
+    pool rolls out, and where they stand.
+    """
 
     actions: list[Action] = field(default_factory=list)
     progress: list[InProgress] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
+    staged: dict[str, Standing] = field(default_factory=dict)
     holds_in_git: list[str] = field(default_factory=list)
     absent: int = 0
 

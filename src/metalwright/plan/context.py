@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from metalwright.model.desired import Desired
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.operation import EffectKind
+from metalwright.model.observed import Observed
+from metalwright.model.operation import EffectKind, Memory
 from metalwright.model.policy import BlastRadius
 
 
@@ -27,3 +29,13 @@ class PlanContext:
     abandoned_revision: str | None = None
     limit_nodes: frozenset[str] | None = None
     former_radius: BlastRadius | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The values that a plan is made of."""
+
+    desired: Desired
+    observed: Observed
+    memory: Memory
+    context: PlanContext

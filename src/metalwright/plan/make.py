@@ -19,18 +19,21 @@ from metalwright.model.plan import (
     Action,
     Blocked,
     Cause,
+    Fate,
     Plan,
     Totals,
 )
 from metalwright.plan.beside import Lines, beside_git, not_adopted
 from metalwright.plan.blockers import blocked, first_no, held, stranger, unseen
-from metalwright.plan.context import PlanContext
+from metalwright.plan.context import Ground, PlanContext
 from metalwright.plan.difference import Case, Difference, difference, plainly_as_desired
 from metalwright.plan.gates import acknowledged, hold_back_all
 from metalwright.plan.holds import holds_in_git
 from metalwright.plan.order import forecast, natural, sort_actions
 from metalwright.plan.progress import in_progress
-from metalwright.plan.radius import Ground, hold_back
+from metalwright.plan.radius import hold_back
+from metalwright.plan.rollout import Rolled, roll, strategies, take_turns, withdraw
+from metalwright.plan.standing import Standing, standing_of
 from metalwright.plan.verbs import stages_of
 
 
@@ -39,6 +42,7 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
     inventory, lines = desired.inventory, Lines()
     abandoned_revision = _abandoned(inventory, context)
     history_kept = abandoned_revision is None
+    rolling = strategies(desired).keys()
     names = _in_scope(desired.nodes, context)
     for name in names:
         remembered = memory.nodes.get(name)
@@ -57,13 +61,16 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
             context=context,
             at=desired.at,
         )
-        _decide(case, lines, history_kept=history_kept)
+        found = _decide(case, lines, history_kept=history_kept)
+        if found is not None and wanted.pool in rolling:
+            lines.staged[name] = found
     managed = len(lines.blocked) + len(lines.actions) + len(lines.progress)
     beside_git(desired, memory, context, lines)
     ground = Ground(desired=desired, observed=observed, memory=memory, context=context)
     radius = hold_back(lines.actions, lines.blocked, ground, history_kept=history_kept)
     if abandoned_revision is not None:
         hold_back_all(lines.actions, lines.blocked, abandoned_revision)
+    rolled = _rolled(lines, ground, history_kept=history_kept)
     actions = sort_actions(lines.actions)
     progress = sorted(lines.progress, key=lambda line: natural(line.node))
     actions, limits = forecast(actions, progress, memory, inventory, desired.at)
@@ -79,7 +86,8 @@ def make(desired: Desired, observed: Observed, memory: Memory, context: PlanCont
         change_digest=radius.digest,
         abandoned_revision=abandoned_revision,
         consents=radius.consents,
-        next_due_at=radius.due,
+        rollouts=rolled.rollouts,
+        next_due_at=min((one for one in (radius.due, *rolled.due.values()) if one), default=None),
         holds_in_git=tuple(sorted(lines.holds_in_git, key=natural)),
     )
 
@@ -97,25 +105,50 @@ def _in_scope(nodes: Mapping[str, DesiredNode], context: PlanContext) -> list[st
     return list(nodes) if limit is None else [name for name in nodes if name in limit]
 
 
-def _decide(case: Case, lines: Lines, *, history_kept: bool) -> None:
-    """Add the line of one adopted node; a node that is as desired has none."""
+def _rolled(lines: Lines, ground: Ground, *, history_kept: bool) -> Rolled:
+    """The rollouts after this look, the lines of the nodes whose turn it is not kept back."""
+    if not lines.staged and not ground.memory.rollouts:
+        return Rolled()
+    going = {action.node for action in lines.actions}
+    staged = {
+        name: Standing.WAITS if one is Standing.READY and name not in going else one
+        for name, one in lines.staged.items()
+    }
+    rolled = roll(ground, staged, history_kept=history_kept)
+    take_turns(lines.actions, lines.blocked, staged, rolled, ground.desired)
+    withdraw(lines.progress, rolled, ground)
+    return rolled
+
+
+def _decide(case: Case, lines: Lines, *, history_kept: bool) -> Standing | None:
+    """Add the line of one adopted node; a node that is as desired has none.
+
+    The answer is where the node stands, if it lacks something that a rollout would bring.
+    """
     if holds_in_git(case.wanted, case.remembered):
         lines.holds_in_git.append(case.wanted.name)
     operation = case.remembered.operation
     if operation is not None and operation.unfinished:
-        lines.progress.append(in_progress(case, operation, history_kept=history_kept))
-        return
+        under_way = in_progress(case, operation, history_kept=history_kept)
+        lines.progress.append(under_way)
+        if under_way.fate is Fate.CONTINUE:
+            return None
+        found = difference(case)
+        return Standing.UNDER_WAY if found is not None and found.staged else None
     found = difference(case)
     if found is None:
         line = _told(case)
         if line is not None:
             lines.blocked.append(line)
-        return
+        return None
     no = first_no(case, found)
-    if no is not None:
-        lines.blocked.append(blocked(case, found, no))
-    else:
+    if no is None:
         lines.actions.append(_action(case, found))
+        standing = Standing.READY
+    else:
+        lines.blocked.append(blocked(case, found, no))
+        standing = standing_of(no.reason, case.observation)
+    return standing if found.staged else None
 
 
 def _told(case: Case) -> Blocked | None:

@@ -19,7 +19,7 @@ from metalwright.model.operation import CORRECTIONS_SPAN, Memory, NodeMemory, Ve
 from metalwright.model.plan import Action, Blocked, BlockedReason, Cause
 from metalwright.model.tenancy import DriftPolicy
 from metalwright.plan.blockers import PASSING
-from metalwright.plan.context import PlanContext
+from metalwright.plan.context import Ground
 from metalwright.plan.gates import (
     ACKNOWLEDGED_DIGITS,
     acknowledged,
@@ -35,16 +35,6 @@ GROUPS_NAMED_MAX: Final = 3
 
 _SEEN_AS_IT_IS: Final = frozenset({BlockedReason.FROZEN, BlockedReason.HELD})
 """What keeps a node back although it may have been seen: its power counts as it was read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """The values that a plan is made of."""
-
-    desired: Desired
-    observed: Observed
-    memory: Memory
-    context: PlanContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

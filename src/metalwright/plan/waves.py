@@ -1,0 +1,44 @@
+"""How the nodes of a rollout are divided: canaries, then waves by count, per cent or a label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+
+from metalwright.model.inventory import Inventory
+from metalwright.model.tenancy import RolloutStrategy
+from metalwright.plan.order import natural
+
+Waves = tuple[tuple[str, ...], ...]
+
+
+def divide(
+    members: Collection[str],
+    strategy: RolloutStrategy,
+    inventory: Inventory,
+    away: Callable[[str], bool],
+) -> Waves:
+    """The waves, the canaries first; within each the natural order of names.
+
+    Those that are away come last, so that the canaries are nodes that can go. A wave by label is
+    one value of it; the nodes without that label are the last wave.
+    """
+    ordered = sorted(members, key=lambda name: (away(name), natural(name)))
+    canaries, rest = ordered[: strategy.canaries], ordered[strategy.canaries :]
+    waves = [canaries] if canaries else []
+    if strategy.waves.label is not None:
+        waves += _by_label(rest, strategy.waves.label, inventory)
+    else:
+        size = strategy.waves.nodes or math.ceil(len(ordered) * (strategy.waves.percent or 1) / 100)
+        waves += [rest[at : at + size] for at in range(0, len(rest), size)]
+    return tuple(tuple(wave) for wave in waves)
+
+
+def _by_label(names: list[str], label: str, inventory: Inventory) -> list[list[str]]:
+    found: dict[str | None, list[str]] = {}
+    for name in names:
+        value = inventory.nodes[name].metadata.labels.get(label)
+        found.setdefault(value, []).append(name)
+    last = found.pop(None, None)
+    waves = [found[value] for value in sorted((one for one in found if one), key=natural)]
+    return waves if last is None else [*waves, last]
