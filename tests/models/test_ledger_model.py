@@ -8,7 +8,7 @@ values that the other has long overtaken, and either may die at any instant.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model_samples import APPLIED, START, an_empty_store, an_operation, at
 
-from metalwright.errors import StoreError
+from metalwright.errors import FencedError, StoreError
 from metalwright.model.operation import (
     TERMINAL,
     Applied,
     Effect,
     EffectKind,
     JournalEntry,
+    LocalHold,
     Operation,
     OperationState,
     Stage,
@@ -48,6 +49,8 @@ class ModelNode:
     former: Applied | None = None
     operation: Operation | None = None
     failed: Operation | None = None
+    failures: int = 0
+    hold: LocalHold | None = None
     slots: dict[str, int] = field(default_factory=dict)
 
 
@@ -119,6 +122,8 @@ class LedgerModel(RuleBasedStateMachine):
         self.old: list[Operation] = []
         self.fences: dict[str, int] = {}
         self.clock = 0
+        self.driver: int | None = None
+        self.superseded: set[int] = set()
 
     def teardown(self) -> None:
         for store in self.stores:
@@ -153,21 +158,82 @@ class LedgerModel(RuleBasedStateMachine):
     def leave_behind(self, operation: Operation) -> None:
         self.old = [*self.old[1 - OLD_MAX :], operation]
 
+    def is_fenced(self, which: int, write: Callable[[Store], object], *, step: bool = True) -> bool:
+        """Whether the write is refused: any one of a store that drove and does so no more, and a
+        step of an operation where another one drives.
+        """
+        if which not in self.superseded and (not step or self.driver in (None, which)):
+            return False
+        with pytest.raises(FencedError):
+            write(self.stores[which])
+        return True
+
     # The rules.
+
+    @rule(which=WRITERS)
+    def claim(self, which: int) -> None:
+        """The other one drives no more."""
+        self.stores[which].claim(f"daemon {which}", START)
+        if self.driver is not None:
+            self.superseded.add(self.driver)
+        self.superseded.discard(which)
+        self.driver = which
+
+    @rule(which=WRITERS, node=st.sampled_from(NODES))
+    def hold(self, which: int, node: str) -> None:
+        if self.is_fenced(
+            which, lambda store: store.hold([node], "a fan", "ada", START), step=False
+        ):
+            return
+        held = self.stores[which].hold([node], "a fan", "ada", START)
+        assert held == ((node,) if node in self.nodes else ())
+        if held:
+            self.nodes[node].hold = LocalHold(reason="a fan", by="ada", at=START)
+
+    @rule(which=WRITERS, node=st.sampled_from(NODES))
+    def resume(self, which: int, node: str) -> None:
+        if self.is_fenced(which, lambda store: store.resume([node], "ada", START), step=False):
+            return
+        mine = self.nodes.get(node)
+        held = mine is not None and mine.hold is not None
+        assert self.stores[which].resume([node], "ada", START) == ((node,) if held else ())
+        if mine is not None:
+            mine.hold, mine.failures = None, 0
+
+    @rule(which=WRITERS, node=st.sampled_from(NODES))
+    def ask_for_the_end(self, which: int, node: str) -> None:
+        """An operator's `cancel`: a mark that no write of the engine takes away."""
+        if self.is_fenced(which, lambda store: store.cancel([node], "ada", START), step=False):
+            return
+        operation = self.operation_of(node, OperationState.PENDING, OperationState.RUNNING)
+        fresh = operation is not None and not operation.cancelled_by
+        assert self.stores[which].cancel([node], "ada", START) == ((node,) if fresh else ())
+        if operation is not None and fresh:
+            self.nodes[node].operation = replace(operation, cancelled_by="ada")
 
     @rule(which=WRITERS, node=st.sampled_from(NODES), known=st.booleans())
     def adopt(self, which: int, node: str, known: bool) -> None:
         applied = replace(APPLIED, at=at(self.clock)) if known else None
+        if self.is_fenced(
+            which, lambda store: store.adopt({node: applied}, "ada", START), step=False
+        ):
+            return
         mine = self.nodes.get(node)
         if mine is not None and mine.operation is not None:
             with pytest.raises(StoreError, match="under way"):
                 self.stores[which].adopt({node: applied}, "ada", START)
             return
         self.stores[which].adopt({node: applied}, "ada", START)
-        self.nodes[node] = ModelNode(applied=applied)
+        self.nodes[node] = ModelNode(
+            applied=applied,
+            failures=mine.failures if mine is not None else 0,
+            hold=mine.hold if mine is not None else None,
+        )
 
     @rule(which=WRITERS, node=st.sampled_from(NODES))
     def forget(self, which: int, node: str) -> None:
+        if self.is_fenced(which, lambda store: store.forget(node, "ada", START), step=False):
+            return
         mine = self.nodes.get(node)
         if mine is not None and mine.operation is not None:
             with pytest.raises(StoreError, match="under way"):
@@ -187,6 +253,8 @@ class LedgerModel(RuleBasedStateMachine):
             self.clock += 1
             key = f"o{self.clock}"
             wanted.append(an_operation(key, node, verb=verb, created_at=at(self.clock)))
+        if self.is_fenced(which, lambda store: store.create(wanted, START, None)):
+            return
         expected = []
         for operation in wanted:
             mine = self.nodes.get(operation.node)
@@ -201,8 +269,11 @@ class LedgerModel(RuleBasedStateMachine):
         if pending is None:
             return
         held, limits = self.held(), self.limits_of(node)
-        fits = all(len(held.get(scope, ())) < limit for scope, limit in limits.items())
         running = begun(pending)
+        if self.is_fenced(which, lambda store: store.admit(running, limits, START)):
+            return
+        fits = all(len(held.get(scope, ())) < limit for scope, limit in limits.items())
+        fits = fits and not pending.cancelled_by and self.nodes[node].hold is None
         assert self.stores[which].admit(running, limits, START) is fits
         if not fits:
             return
@@ -222,6 +293,8 @@ class LedgerModel(RuleBasedStateMachine):
         if running is None:
             return
         stepped = replace(running, effects=effects)
+        if self.is_fenced(which, lambda store: store.save(stepped, "outcome", START)):
+            return
         assert self.stores[which].save(stepped, "outcome", START)
         self.nodes[node].operation = stepped
 
@@ -231,6 +304,8 @@ class LedgerModel(RuleBasedStateMachine):
         if running is None:
             return
         waits = pending_again(running)
+        if self.is_fenced(which, lambda store: store.retry(waits, START)):
+            return
         assert self.stores[which].retry(waits, START)
         self.nodes[node].operation, self.nodes[node].slots = waits, {}
         self.leave_behind(running)
@@ -244,17 +319,24 @@ class LedgerModel(RuleBasedStateMachine):
         self.clock += 1
         applied = replace(APPLIED, at=at(self.clock)) if state is OperationState.ACTIVE else None
         done = over(operation, state)
+        if self.is_fenced(which, lambda store: store.finish(done, applied, START)):
+            return
         assert self.stores[which].finish(done, applied, START)
         mine = self.nodes[node]
         mine.operation, mine.slots = None, {}
         if applied is not None:
-            mine.applied, mine.former, mine.failed = applied, None, None
+            mine.applied, mine.former, mine.failed, mine.failures = applied, None, None, 0
         elif state is OperationState.FAILED:
+            mine.failed = done
+            mine.failures += 1
+        elif state is OperationState.CANCELLED and operation.cancelled_by:
             mine.failed = done
         self.leave_behind(operation)
 
     @rule(which=WRITERS)
     def retry_failed(self, which: int) -> None:
+        if self.is_fenced(which, lambda store: store.retry_failed(NODES, "ada", START), step=False):
+            return
         failed = {name for name, node in self.nodes.items() if node.failed is not None}
         assert set(self.stores[which].retry_failed(NODES, "ada", START)) == failed
         for name in failed:
@@ -274,21 +356,29 @@ class LedgerModel(RuleBasedStateMachine):
         now = mine.operation if mine is not None else None
         if now is not None and (now.id, now.fence) == (stale.id, stale.fence):
             return
+        running = replace(stale, state=OperationState.RUNNING)
+        if self.is_fenced(which, lambda store: store.save(running, "outcome", START)):
+            return
         store = self.stores[which]
-        assert not store.save(replace(stale, state=OperationState.RUNNING), "outcome", START)
+        assert not store.save(running, "outcome", START)
         assert not store.finish(over(stale, state), APPLIED, START)
         assert not store.retry(pending_again(stale), START)
         assert not store.admit(begun(stale), dict.fromkeys(scopes_of(stale.node), 9), START)
 
     @rule(which=WRITERS)
     def crash(self, which: int) -> None:
-        """Killed between two transactions, and started again."""
+        """Killed between two transactions, and started again: the one that drives claims anew."""
         self.stores[which].close()
         self.stores[which] = Store.open(self.url)
+        self.superseded.discard(which)
+        if self.driver == which:
+            self.claim(which)
 
     @rule(which=WRITERS, node=st.sampled_from(NODES))
     def crash_within(self, which: int, node: str) -> None:
         """Killed with a transaction half-written: nothing of it was ever there."""
+        if self.driver not in (None, which) or which in self.superseded:
+            return
         with pytest.raises(KilledError):
             self.write_half(self.stores[which], node)
         self.crash(which)
@@ -317,6 +407,7 @@ class LedgerModel(RuleBasedStateMachine):
                 found = memory.nodes[name]
                 assert (found.applied, found.former) == (mine.applied, mine.former)
                 assert (found.operation, found.failed) == (mine.operation, mine.failed)
+                assert (found.failures, found.hold) == (mine.failures, mine.hold)
             assert memory.slots == {scope: len(each) for scope, each in self.held().items()}
 
     @invariant()
