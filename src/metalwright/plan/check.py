@@ -26,6 +26,7 @@ from metalwright.plan.check_fleet import (
     totals,
 )
 from metalwright.plan.check_radius import blast_radius, digest
+from metalwright.plan.check_rollouts import rollouts
 from metalwright.plan.context import PlanContext
 from metalwright.plan.facts import Facts
 
@@ -76,6 +77,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     progress,
     history,
     blast_radius,
+    rollouts,
     completeness,
     holds,
     order,
