@@ -133,6 +133,18 @@ def test_ancestry_shows_a_rewritten_history(origin: GitRepository) -> None:
                 repository.is_ancestor(old, new)
 
 
+def test_what_git_said_of_a_commit_is_not_asked_again(origin: GitRepository) -> None:
+    first = origin.commit({"a.yaml": "a: 1\n"}, subject="first")
+    second = origin.commit({"a.yaml": "a: 2\n"}, subject="second")
+    with Repository(str(origin.path), "main", mirror=None) as repository:
+        assert repository.is_ancestor(first, second)
+        shutil.rmtree(origin.path / "objects")
+        assert repository.is_ancestor(first, second)
+        assert repository.resolve(second) == second
+        with pytest.raises(RepositoryError):
+            repository.resolve(first)
+
+
 def test_the_latest_commit_of_paths(origin: GitRepository) -> None:
     first = origin.commit({"a": "1", "d/b": "1"}, subject="first")
     second = origin.commit({"a": "2"}, subject="second")

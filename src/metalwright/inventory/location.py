@@ -16,6 +16,7 @@ from metalwright.errors import RepositoryError
 
 SCHEMES: Final = ("file", "https", "ssh")
 LOCATION_LENGTH_MAX: Final = 2_048
+BRANCH_LENGTH_MAX: Final = 256
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCP_LIKE = re.compile(
@@ -84,3 +85,23 @@ def _url(text: str, scheme: str) -> Location:
 def without_secrets(text: str) -> str:
     """The text with the user and password of every URL in it taken out."""
     return _SCP_PASSWORD.sub(":***", _USERINFO.sub("***@", text))
+
+
+def checked_branch(branch: str) -> str:
+    """A branch name that git allows (the rules of `git check-ref-format`).
+
+    Raises:
+        RepositoryError: it is none.
+    """
+    bad = (
+        not branch
+        or len(branch) > BRANCH_LENGTH_MAX
+        or branch[0] in "-/."
+        or branch.endswith(("/", ".", ".lock"))
+        or any(part in branch for part in ("..", "//", "@{", "/.", ".lock/"))
+        or re.search(r"[\x00-\x20\x7f~^:?*\[\\]", branch) is not None
+        or branch == "@"
+    )
+    if bad:
+        raise RepositoryError(f"{branch[:BRANCH_LENGTH_MAX]!r} is not the name of a branch")
+    return branch

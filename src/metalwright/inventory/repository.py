@@ -19,12 +19,14 @@ from typing import Final, Self
 from metalwright.errors import RepositoryError
 from metalwright.inventory import bulk
 from metalwright.inventory.git_commands import GitCommands, gitpython
-from metalwright.inventory.location import parse_location
+from metalwright.inventory.location import checked_branch, parse_location
 from metalwright.inventory.mirror import create_mirror, fetch_into
 from metalwright.model.inventory import Commit
 
 REVISION_LENGTH_MAX: Final = 256
 COMMITS_MAX: Final = 10_000
+ANSWERS_MAX: Final = 10_000
+"""Answers of git about commits that are kept, so that a daemon of years does not grow."""
 BRANCHES_SHOWN_MAX: Final = 10
 _COMMIT_ID = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
 # A subject or a name of 100 MB is cut by git itself, before it reaches our memory.
@@ -47,10 +49,13 @@ class Repository:
         self, location: str, branch: str, *, mirror: Path | None, fetch_timeout_s: float = 60.0
     ) -> None:
         self._location = parse_location(location)
-        self._branch = _checked_branch(branch)
+        self._branch = checked_branch(branch)
         self._fetch_timeout_s = fetch_timeout_s
         self._mirror = mirror
         self._git: GitCommands | None = None
+        # A commit and its history never change: what git has said of ids is not asked again.
+        self._known: set[str] = set()
+        self._ancestors: dict[tuple[str, str], bool] = {}
         if self._location.directory is not None:
             git_dir, common_dir = open_repository(self._location.directory)
             self._git = GitCommands(git_dir, common_dir, ())
@@ -144,11 +149,16 @@ class Repository:
         """The full commit id of a revision; see `commit`."""
         if not rev or len(rev) > REVISION_LENGTH_MAX or not rev.isprintable() or rev[0] in "-^:":
             raise RepositoryError(f"{rev[:REVISION_LENGTH_MAX]!r} is not a revision")
+        if rev in self._known:
+            return rev
         status, out, errors = self._commands.run(
             ["rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}"]
         )
         found = out.strip()
         if status == 0 and _COMMIT_ID.match(found):
+            if len(self._known) >= ANSWERS_MAX:
+                self._known.clear()
+            self._known.add(found)
             return found
         if "ambiguous" in errors:
             raise RepositoryError(f"{rev!r} is the beginning of more than one commit id; give more")
@@ -166,6 +176,8 @@ class Repository:
         for identity in (old, new):
             if not _COMMIT_ID.match(identity):
                 raise RepositoryError(f"{identity[:REVISION_LENGTH_MAX]!r} is not a full commit id")
+        if (old, new) in self._ancestors:
+            return self._ancestors[old, new]
         self.resolve(new)
         status, _out, _errors = self._commands.run(["cat-file", "-e", f"{old}^{{commit}}"])
         if status != 0:
@@ -173,6 +185,9 @@ class Repository:
         status, _out, errors = self._commands.run(["merge-base", "--is-ancestor", old, new])
         if status not in (0, 1):
             raise RepositoryError(f"the history of {self.name} cannot be read: {errors}")
+        if len(self._ancestors) >= ANSWERS_MAX:
+            self._ancestors.clear()
+        self._ancestors[old, new] = status == 0
         return status == 0
 
     def latest_commit(
@@ -253,26 +268,6 @@ def _commit(identity: str, name: str, email: str, seconds: str, subject: str) ->
         subject=subject,
         at=datetime.fromtimestamp(at if 0 <= at < _YEAR_9999_S else 0, UTC),
     )
-
-
-def _checked_branch(branch: str) -> str:
-    """A branch name that git allows (the rules of `git check-ref-format`).
-
-    Raises:
-        RepositoryError: it is none.
-    """
-    bad = (
-        not branch
-        or len(branch) > REVISION_LENGTH_MAX
-        or branch[0] in "-/."
-        or branch.endswith(("/", ".", ".lock"))
-        or any(part in branch for part in ("..", "//", "@{", "/.", ".lock/"))
-        or re.search(r"[\x00-\x20\x7f~^:?*\[\\]", branch) is not None
-        or branch == "@"
-    )
-    if bad:
-        raise RepositoryError(f"{branch[:REVISION_LENGTH_MAX]!r} is not the name of a branch")
-    return branch
 
 
 def open_repository(directory: Path) -> tuple[Path, Path]:
