@@ -169,9 +169,7 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
     repository = stack.enter_context(open_repository(settings))
     store = stack.enter_context(Store.open(settings.store))
     if drive:
-        for line in store.journal(None, 1):
-            clock.go_on_from(line.at)
-        store.claim(f"process {os.getpid()} on {socket.gethostname()}", clock())
+        take_over(store, clock, f"process {os.getpid()} on {socket.gethostname()}")
     secrets = Secrets(settings.secrets_dir, os.environ)
     drivers = open_drivers(settings, secrets, clock)
     for driver in drivers.values():
@@ -192,6 +190,17 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         random=random.SystemRandom(),
         credentials_version=partial(_credentials_version, secrets),
     )
+
+
+def take_over(store: Store, clock: SteadyClock, by: str) -> None:
+    """Make a store the one that drives, from the last instant that it has, if the wall is before.
+
+    Raises:
+        StoreError: it cannot be read or written.
+    """
+    for line in store.journal(None, 1):
+        clock.go_on_from(line.at)
+    store.claim(by, clock())
 
 
 def driven_by(settings: Settings) -> int | None:
