@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from metalwright.daemon.clock import SteadyClock
-from metalwright.daemon.fleet import Fleet, Parts
+from metalwright.daemon.fleet import Fleet, Parts, take_over
 from metalwright.daemon.reconcile import FACT_IN_FORCE, CycleResult, Reconciler
 from metalwright.errors import LockedError, PlanError, RepositoryError, StoreError
 from metalwright.inventory import Repository
@@ -181,6 +181,8 @@ class SimDaemon:
             around.fault,
             lambda: around.time.sleep_s(self._dice.uniform(0.0, 0.2)),
         )
+        clock = SteadyClock(around.clock.wall, around.clock.monotonic)
+        take_over(store, clock, self.group.name)
         repository = SimRepository(around.settings.repository, around.settings.branch, mirror=None)
         repository.moves = around.moves
         parts = Parts(
@@ -190,7 +192,7 @@ class SimDaemon:
             drivers={"fake": self._driver()},
             askers=self._executor("askers", around.settings.observe.in_flight_max),
             actors=self._executor("actors", around.settings.execute.effects_in_flight_max),
-            clock=SteadyClock(around.clock.wall, around.clock.monotonic),
+            clock=clock,
             wall=around.clock.wall,
             random=random.Random(f"{around.seed}/random/{self.number}"),
         )

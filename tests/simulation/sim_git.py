@@ -1,4 +1,4 @@
-"""A bare git repository, written object by object: real blobs, trees and commits, without a process.
+"""A bare git repository, written object by object: real blobs, trees and commits, no process.
 
 Writing loose objects is two lines of Python, and a commit of a few files costs a fraction of a
 millisecond; starting git for each would cost more than the whole cycle that follows. What is

@@ -223,6 +223,7 @@ def _loan(shape: Shape, loan: str, template: str, model: Model) -> str:
         "apiVersion: metalwright/v1\nkind: Assignment\n"
         f"metadata: {{name: loan-{loan}}}\n"
         f"spec:\n  pool: {pool}\n  nodes: [{', '.join(shape.part(loan))}]\n"
-        f"  template: {template}\n  owner: tenant\n  priority: {model.get('priority/' + loan, 500)}\n"
+        f"  template: {template}\n  owner: tenant\n"
+        f"  priority: {model.get('priority/' + loan, 500)}\n"
         "  templateEdits: immediate\n  dataLossConsent: true\n"
     )

@@ -1,4 +1,4 @@
-"""The oracles: what must never happen, judged by books of our own and by what the machines truly are.
+"""The oracles: what must never happen, by books of our own and by what the machines truly are.
 
 Nothing here asks the product whether it did well: limits are read from the model of the revision,
 what is in flight from the journal's lines, what was seen and done from the machine room's log.

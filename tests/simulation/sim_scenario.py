@@ -41,6 +41,7 @@ class Scenario:
     busy_interval_s: float
     cycle_gap_s: float
     effects_max: int
+    dense: bool = False
     events: tuple[Event, ...]
 
     @property
@@ -87,6 +88,7 @@ class Recipe:
     jumps: tuple[int, int] = (0, 2)
     presses: tuple[int, int] = (0, 4)
     speed: tuple[float, ...] = (1.0, 4.0, 10.0)
+    dense: bool = False  # turn-over upon turn-over, short faults, wide limits
 
 
 def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
@@ -111,6 +113,8 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
         effects_max=max(8, min(256, nodes)),
         events=(),
     )
+    if recipe.dense:
+        scenario = _dense(scenario, dice)
     turn_s = _turn_s(scenario)
     changes = _changes(scenario, dice, dice.randint(*recipe.changes), turn_s)
     span_s = max(each.at_s for each in changes) + turn_s / 2
@@ -133,9 +137,25 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
     return replace(scenario, events=tuple(sorted(events, key=lambda each: each.at_s)))
 
 
+def _dense(scenario: Scenario, dice: random.Random) -> Scenario:
+    """Much work for each cycle: slow daemons with many slots."""
+    return replace(
+        scenario,
+        dense=True,
+        fleet_limit=dice.choice((scenario.nodes // 2, scenario.nodes)),
+        rack_limit=dice.choice((None, None, 6)),
+        calls_max=scenario.nodes * 2,
+        interval_s=60.0,
+        busy_interval_s=4.0,
+        cycle_gap_s=dice.choice((3.0, 5.0)),
+    )
+
+
 def _turn_s(scenario: Scenario) -> float:
     """About how long it takes to turn the whole fleet over once."""
     rounds = -(-scenario.nodes // scenario.fleet_limit)
+    if scenario.dense:
+        return 10.0 + rounds * 20.0
     return 40.0 + rounds * (20.0 + 240.0 / scenario.speed)
 
 
@@ -204,7 +224,8 @@ def _faults(scenario: Scenario, dice: random.Random, recipe: Recipe, span_s: flo
     events = []
     for name in scenario.shape.names:
         if kinds and dice.random() < share:
-            for_s = round(dice.choice((30.0, 120.0, 600.0, 1_800.0)) * dice.uniform(0.5, 1.0), 3)
+            spans = (30.0, 120.0) if recipe.dense else (30.0, 120.0, 600.0, 1_800.0)
+            for_s = round(dice.choice(spans) * dice.uniform(0.5, 1.0), 3)
             what = {"node": name, "fault": dice.choice(kinds), "for_s": for_s}
             events.append(_event(dice, span_s, "fault", what))
     return events

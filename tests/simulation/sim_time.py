@@ -180,7 +180,7 @@ class VirtualExecutor(Executor):
         def run() -> None:
             try:
                 result = fn(*args, **kwargs)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  it is the future's
                 future.set_exception(error)
             else:
                 future.set_result(result)

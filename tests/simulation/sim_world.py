@@ -30,7 +30,7 @@ from metalwright.settings import ExecuteSettings, ObserveSettings, Settings
 from metalwright.store import FleetLock, Store
 
 OPERATOR_S = 45.0
-STAYS_S = 600.0
+STAYS_S = 300.0
 FIX_S = 60.0
 CHECK_CYCLES = 16
 
@@ -239,7 +239,8 @@ class World:
         wrong = self._unlike() if settled else []
         if self.stable_since is None and settled and not wrong:
             self.stable_since = self.time.now_s
-        elif self.stable_since is not None and (not settled or wrong):
+        elif self.stable_since is not None and (wrong or plan.actions or plan.in_progress):
+            # A daemon that was killed meanwhile has not asked the machines yet: it only waits.
             why = wrong[0] if wrong else result.sentence
             self.witness.broken("stays as desired", why)
 

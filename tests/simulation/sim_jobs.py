@@ -1,0 +1,143 @@
+"""What the simulation runs: which seed is which kind of scenario, and the figures of it all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sim_oracles import Violation
+from sim_scenario import Recipe, Scenario, generate
+from sim_world import Result, play
+
+CRASH_RUNS_MAX = 60
+"""Runs of one scenario with a crash at each of its boundaries; longer ones are sampled evenly."""
+
+RECIPES = {
+    "mixed": Recipe(),
+    "turnover": Recipe(
+        nodes=(120, 300),
+        changes=(50, 80),
+        faulty=(0.0, 0.1),
+        crashes=(1, 6),
+        speed=(30.0,),
+        dense=True,
+    ),
+    "thousand": Recipe(
+        nodes=(1_000, 1_000), changes=(20, 20), faulty=(0.05, 0.05), speed=(30.0,), dense=True
+    ),
+    "ten thousand": Recipe(
+        nodes=(10_000, 10_000), changes=(10, 10), faulty=(0.05, 0.05), speed=(30.0,), dense=True
+    ),
+    "crashes": Recipe(
+        nodes=(4, 6), changes=(2, 3), crashes=(0, 0), faulty=(0.0, 0.3), jumps=(0, 0), speed=(30.0,)
+    ),
+}
+
+
+@dataclass(kw_only=True)
+class Figures:
+    """What all runs came to."""
+
+    runs: int = 0
+    seeds: int = 0
+    nodes: int = 0
+    operations: int = 0
+    cycles: int = 0
+    steps: int = 0
+    virtual_s: float = 0.0
+    crashes: int = 0
+    overshoot: int = 0
+    compared: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    violations: list[tuple[Violation, Scenario, tuple[int, ...]]] = field(default_factory=list)
+
+    def add(self, result: Result, crash_at: tuple[int, ...] = ()) -> None:
+        """Take one run in."""
+        self.runs += 1
+        self.nodes += result.scenario.nodes
+        self.operations += result.operations
+        self.cycles += result.cycles
+        self.steps += result.steps
+        self.virtual_s += result.virtual_s
+        self.crashes += result.crashes
+        self.overshoot += result.overshoot
+        self.faults.update(result.faults)
+        self.events.update(result.events)
+        if result.violations:
+            self.violations.append((result.violations[0], result.scenario, crash_at))
+
+    def merge(self, other: Figures) -> None:
+        """Take those of another worker in."""
+        for name in ("runs", "seeds", "nodes", "operations", "cycles", "steps", "virtual_s"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.crashes += other.crashes
+        self.overshoot += other.overshoot
+        self.compared += other.compared
+        self.faults.update(other.faults)
+        self.events.update(other.events)
+        self.violations += other.violations
+
+
+def kind_of(seed: int) -> str:
+    """Which kind of scenario a seed is: of twenty, one is a large fleet, two are of crashes."""
+    if seed % 1_000 == 999:
+        return "ten thousand"
+    if seed % 100 == 99:
+        return "thousand"
+    if seed % 20 in (9, 19):
+        return "crashes"
+    return "turnover" if seed % 5 == 0 else "mixed"
+
+
+def run_seed(seed: int, home: Path) -> Figures:
+    """Everything that belongs to one seed."""
+    figures = Figures(seeds=1)
+    kind = kind_of(seed)
+    scenario = generate(seed, RECIPES[kind])
+    if kind == "crashes":
+        for result, crash_at in every_crash(scenario, home):
+            figures.add(result, crash_at)
+        return figures
+    result = play(scenario, home)
+    figures.add(result)
+    if kind == "mixed" and seed % 3 == 1 and not result.violations:
+        compare(figures, result, home)
+    return figures
+
+
+def compare(figures: Figures, result: Result, home: Path) -> None:
+    """The same changes where nothing goes wrong have to come to the same end."""
+    calm = play(result.scenario.without_faults(), home)
+    figures.add(calm)
+    figures.compared += 1
+    different = [name for name, end in result.ends.items() if calm.ends[name] != end]
+    if different and not calm.violations:
+        said = f"{len(different)} nodes end otherwise than without faults: {different[:3]}"
+        violation = Violation("the end is that of a calm run", result.virtual_s, said)
+        figures.violations.append((violation, result.scenario, ()))
+
+
+def every_crash(scenario: Scenario, home: Path) -> Iterator[tuple[Result, tuple[int, ...]]]:
+    """The scenario as it is, then killed at each boundary of it, then at some pairs of them."""
+    whole = play(scenario, home)
+    yield whole, ()
+    if whole.violations:
+        return
+    step = max(1, whole.boundaries // CRASH_RUNS_MAX)
+    first = scenario.seed % step + 1
+    for number in range(first, whole.boundaries + 1, step):
+        crash_at = (number,) if number % 4 else (number, number + 1 + scenario.seed % 7)
+        result = play(scenario, home, crash_at)
+        wrong = [name for name, end in whole.ends.items() if result.ends[name] != end]
+        if wrong and not result.violations:
+            said = f"killed at {crash_at}, {wrong[:3]} end otherwise than when not killed"
+            result.violations.append(Violation("crashes change no end", result.virtual_s, said))
+        yield result, crash_at
+
+
+def replayed(scenario: Scenario, home: Path, crash_at: tuple[int, ...] = ()) -> Result:
+    """A scenario by itself, as `SCENARIO=` plays it."""
+    return play(replace(scenario), home, crash_at)
