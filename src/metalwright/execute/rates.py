@@ -9,7 +9,7 @@ journals the power-on. Pure: it knows no clock, and starts nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from metalwright.model.frozen import FrozenDict
@@ -38,23 +38,12 @@ class WaitUntil:
     starts: Mapping[str, datetime] = field(default_factory=FrozenDict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Bucket:
-    """One rate in one power domain, and when it would be full again."""
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate as spans of time: one token comes back every `token`, all of them in `span`."""
 
-    key: str
-    rate: StartRate
-    full_at: datetime
-
-    @property
-    def token(self) -> timedelta:
-        """How long one token takes to come back."""
-        return timedelta(seconds=self.rate.per) / self.rate.starts
-
-    @property
-    def next_at(self) -> datetime:
-        """When it has a token."""
-        return self.full_at + self.token - timedelta(seconds=self.rate.per)
+    token: timedelta
+    span: timedelta
 
 
 def take(
@@ -69,25 +58,24 @@ def take(
     or the policy now says a shorter time) counts as empty now, and is stored as such: it neither
     blocks until the old time comes round, nor gives its tokens twice.
     """
-    buckets = list(_buckets(rates, labels, starts, now))
-    mended = {
-        bucket.key: bucket.full_at
-        for bucket in buckets
-        if bucket.full_at < starts.get(bucket.key, now)
-    }
-    last = max(buckets, key=lambda bucket: bucket.next_at, default=None)
-    if last is not None and last.next_at > now:
-        return WaitUntil(at=last.next_at, bucket=last.key, starts=FrozenDict(mended))
-    taken = {bucket.key: max(bucket.full_at, now) + bucket.token for bucket in buckets}
+    mended: dict[str, datetime] = {}
+    taken: dict[str, datetime] = {}
+    last = WaitUntil(at=now, bucket="")
+    for key, rate in buckets(rates, labels):
+        full_at = starts.get(key, now)
+        if full_at > now + rate.span:
+            full_at = mended[key] = now + rate.span
+        next_at = full_at + rate.token - rate.span
+        if next_at > last.at:
+            last = WaitUntil(at=next_at, bucket=key)
+        taken[key] = max(full_at, now) + rate.token
+    if last.bucket:
+        return replace(last, starts=FrozenDict(mended))
     return Granted(starts=FrozenDict(taken))
 
 
-def _buckets(
-    rates: Sequence[StartRate],
-    labels: Mapping[str, str],
-    starts: Mapping[str, datetime],
-    now: datetime,
-) -> Iterator[_Bucket]:
+def buckets(rates: Sequence[StartRate], labels: Mapping[str, str]) -> Iterator[tuple[str, Rate]]:
+    """The buckets that a node with these labels takes tokens from, by key."""
     seen: dict[str, int] = {}
     for rate in rates:
         if rate.label is None:
@@ -98,6 +86,5 @@ def _buckets(
             continue
         # Two rates may be given for one domain: five in a minute, and no more than 50 in an hour.
         number = seen[key] = seen.get(key, 0) + 1
-        key = key if number == 1 else f"{key}#{number}"
-        latest = now + timedelta(seconds=rate.per)
-        yield _Bucket(key=key, rate=rate, full_at=min(starts.get(key, now), latest))
+        span = timedelta(seconds=rate.per)
+        yield key if number == 1 else f"{key}#{number}", Rate(span / rate.starts, span)
