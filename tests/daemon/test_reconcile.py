@@ -219,7 +219,7 @@ def test_what_was_done_while_no_daemon_ran_is_seen_before_a_deadline_counts(
 ) -> None:
     """A daemon that was away for longer than a boot may take, or whose clock was set meanwhile."""
     rig.adopt_all()
-    rig.loan("n[1-3]")
+    rig.loan("n1")
     with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
         reconciler, deadline = Reconciler(fleet), time.monotonic() + WAIT_S
         while not any(
