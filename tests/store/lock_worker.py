@@ -4,8 +4,9 @@ import sys
 import time
 from pathlib import Path
 
-from metalwright.store import FleetLock
+from metalwright.store import DatabaseLock, FleetLock
 
-with FleetLock(Path(sys.argv[1])):
+where = sys.argv[1]
+with DatabaseLock(where) if "://" in where else FleetLock(Path(where)):
     print("locked", flush=True)
     time.sleep(600)

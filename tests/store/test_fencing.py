@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -108,9 +109,13 @@ def test_a_claim_in_the_middle_of_a_batch_waits_for_its_end(
     first: Store, opened: Callable[[], Store]
 ) -> None:
     second = opened()
+    claiming = threading.Thread(target=second.claim, args=("two", NOW))
     with first.batch():
         assert first.save(replace(RUNNING, effects=1), "outcome", NOW)
-    second.claim("two", NOW)
+        claiming.start()
+        claiming.join(0.3)
+        assert claiming.is_alive(), "the batch is whole, or not at all"
+    claiming.join(30)
     with pytest.raises(FencedError), first.batch():
         first.save(replace(RUNNING, effects=2), "outcome", NOW)
     operation = second.memory().nodes["n1"].operation

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, delete, insert, or_, select, update
 
 from metalwright.errors import StoreError
 from metalwright.model.operation import Applied
+from metalwright.store.codec import storable
 from metalwright.store.pages import Pages, chunks
 from metalwright.store.schema import nodes, operations
 
@@ -69,7 +70,7 @@ def hold(pages: Pages, names: Iterable[str], reason: str, by: str, at: datetime)
     """Put a local hold on nodes that are adopted, in place of an earlier one; their names."""
 
     def put(row: Row[Any]) -> None:
-        values = {"hold_reason": reason, "hold_by": by, "hold_at": at}
+        values = {"hold_reason": storable(reason), "hold_by": by, "hold_at": at}
         pages.update_node(row.node, values)
         pages.line(at, row.node, "hold", detail=f"by {by}: {reason}")
 
@@ -90,7 +91,7 @@ def quarantine(pages: Pages, node: str, reason: str, at: datetime) -> None:
     """Leave a node alone from now on. Nothing happens where it is in quarantine already."""
 
     def put(row: Row[Any]) -> None:
-        pages.update_node(row.node, {"quarantine_reason": reason, "quarantine_at": at})
+        pages.update_node(row.node, {"quarantine_reason": storable(reason), "quarantine_at": at})
         pages.line(at, row.node, "quarantined", detail=reason)
 
     _each(pages, [node], nodes.c.quarantine_at.is_(None), put)

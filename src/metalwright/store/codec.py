@@ -7,11 +7,13 @@ are written without theirs and given it again when they are read.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from enum import Enum
 from functools import cache, lru_cache
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from pydantic_core import from_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from metalwright.model.desired import Target
 from metalwright.model.observed import Observation
@@ -23,16 +25,49 @@ _OWN_COLUMNS = {"target", "cancelled_by"}
 
 EFFECTS_CACHE_MAX: Final = 4_096
 
+REPLACED: Final = "\ufffd"
+"""What stands for a character that cannot be stored."""
+
 
 @cache
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+def _text(kind: Any, value: Any, exclude: set[str] | None = None) -> str:
+    adapter = _adapter(kind)
+    try:
+        body: bytes = adapter.dump_json(value, exclude=exclude)
+    except PydanticSerializationError:
+        body = to_json(_storable(adapter.dump_python(value, exclude=exclude)))
+    return body.decode()
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(each) for key, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_storable(each) for each in value]
+    return value
+
+
+def storable(text: str) -> str:
+    """The text without what no database takes: halves of characters (a BMC's JSON may hold them)
+    and NUL. Both become U+FFFD.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    return (
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", REPLACED)
+    )
+
+
 def target_to_text(target: Target) -> tuple[str, str]:
     """The id of a target (a hash of all of it, not only of what is booted) and its text."""
-    body: bytes = _adapter(Target).dump_json(target)
-    return hashlib.sha256(body).hexdigest(), body.decode()
+    body = _text(Target, target)
+    return hashlib.sha256(body.encode()).hexdigest(), body
 
 
 def target_from_text(text: str) -> Target:
@@ -43,8 +78,7 @@ def target_from_text(text: str) -> Target:
 
 def operation_to_text(operation: Operation) -> str:
     """The text of an operation without what has columns of its own: target, who cancelled it."""
-    body: bytes = _adapter(Operation).dump_json(operation, exclude=_OWN_COLUMNS)
-    return body.decode()
+    return _text(Operation, operation, _OWN_COLUMNS)
 
 
 def operation_from_text(text: str, target: Target, cancelled_by: str | None) -> Operation:
@@ -56,8 +90,7 @@ def operation_from_text(text: str, target: Target, cancelled_by: str | None) -> 
 
 def rollout_to_text(rollout: Rollout) -> str:
     """The text of a rollout."""
-    body: bytes = _adapter(Rollout).dump_json(rollout)
-    return body.decode()
+    return _text(Rollout, rollout)
 
 
 def rollout_from_text(text: str) -> Rollout:
@@ -68,8 +101,7 @@ def rollout_from_text(text: str) -> Rollout:
 
 def applied_to_text(applied: Applied) -> str:
     """The text of an applied state without its target."""
-    body: bytes = _adapter(Applied).dump_json(applied, exclude=_NO_TARGET)
-    return body.decode()
+    return _text(Applied, applied, _NO_TARGET)
 
 
 def applied_from_text(text: str, target: Target) -> Applied:
@@ -80,8 +112,7 @@ def applied_from_text(text: str, target: Target) -> Applied:
 
 def observation_to_text(observation: Observation) -> str:
     """The text of an observation."""
-    body: bytes = _adapter(Observation).dump_json(observation)
-    return body.decode()
+    return _text(Observation, observation)
 
 
 def observation_from_text(text: str) -> Observation:
@@ -93,7 +124,7 @@ def observation_from_text(text: str) -> Observation:
 @lru_cache(maxsize=EFFECTS_CACHE_MAX)
 def effect_to_text(effect: Effect | None) -> str | None:
     """The text of an effect."""
-    return None if effect is None else _adapter(Effect).dump_json(effect).decode()
+    return None if effect is None else _text(Effect, effect)
 
 
 def effect_from_text(text: str | None) -> Effect | None:

@@ -18,9 +18,12 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
+    DataError,
     DBAPIError,
     IntegrityError,
+    InternalError,
     OperationalError,
+    ProgrammingError,
     SQLAlchemyError,
 )
 from sqlalchemy.pool import QueuePool
@@ -52,9 +55,14 @@ APPLICATION_LENGTH_MAX: Final = 63
 _WRITES: Final = "metalwright_writes"
 _MIGRATION_LOCK: Final = 7_326_114_290_481
 
+_UNREACHABLE: Final = "the store cannot be reached, read or written"
+
 _TROUBLES: tuple[tuple[type[Exception], str], ...] = (
     (IntegrityError, "the store refused a record that breaks one of its rules"),
-    (OperationalError, "the store cannot be reached, read or written"),
+    (OperationalError, _UNREACHABLE),
+    (DataError, "the store refused a value"),
+    (InternalError, "the store failed"),
+    (ProgrammingError, "the store failed"),
     (DatabaseError, "the store is damaged, or not a store"),
     (ArgumentError, "the address of the store cannot be understood"),
     (SQLAlchemyError, "the store failed"),
@@ -77,6 +85,8 @@ def translated() -> Iterator[None]:
         yield
     except tuple(kind for kind, _ in _TROUBLES) as error:
         said = next(words for kind, words in _TROUBLES if isinstance(error, kind))
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            said = _UNREACHABLE  # PostgreSQL has many names for a connection that it ended
         raise StoreError(f"{said}{_why(error)}") from error
 
 
@@ -111,12 +121,14 @@ def open_engine(url: str) -> Engine:
 
 
 def connect_arguments(url: str) -> dict[str, Any]:
-    """The limits of a connection, for PostgreSQL; what the URL asks for itself stays.
+    """The limits of a connection; what the URL asks for itself stays.
 
     Raises:
         SQLAlchemyError: the address is wrong.
     """
     address = make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return {} if "timeout" in address.query else {"timeout": BUSY_TIMEOUT_S}
     if not is_postgresql(url):
         return {}
     server = {
@@ -157,7 +169,6 @@ def _set_up_sqlite(connection: SqliteConnection, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     try:
-        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1_000)}")
         if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")

@@ -19,9 +19,11 @@ from metalwright.errors import FencedError
 from metalwright.model.desired import Target
 from metalwright.model.operation import Applied, Operation
 from metalwright.store.codec import (
+    REPLACED,
     applied_to_text,
     effect_to_text,
     operation_to_text,
+    storable,
     target_to_text,
 )
 from metalwright.store.schema import journal, meta, nodes, operations, slots, targets
@@ -153,7 +155,7 @@ class Pages:
         """Change an operation's row."""
         values = operation_columns(operation)
         self.standing.put(operation)
-        if operation.unfinished:
+        if operation.unfinished and REPLACED not in values["body"]:
             self._written[operation.id] = (values["body"], operation)
         else:
             self._written.pop(operation.id, None)
@@ -201,7 +203,7 @@ class Pages:
                 "stage": None,
                 "effect": None,
                 "fence": 0,
-                "detail": detail,
+                "detail": storable(detail),
             }
         )
 
