@@ -6,16 +6,18 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from metalwright.model.hardware import Lifecycle
+from metalwright.model.hardware import Hold, Lifecycle
 from metalwright.model.noderange import unfold
 from metalwright.model.observed import Power
-from metalwright.model.operation import OperationState, Stage, Verb
+from metalwright.model.operation import LocalHold, OperationState, Quarantined, Stage, Verb
 from metalwright.model.plan import Plan
 from metalwright.model.policy import BlastRadius
+from metalwright.model.tenancy import RolloutStrategy, Waves
 from metalwright.plan import attribute, render_text
 
 from ..schedule.fleet import (  # noqa: TID252 - one fleet for both rooms
@@ -145,6 +147,41 @@ def rewritten() -> World:
     return world
 
 
+def rolling_out() -> World:
+    """A template edit that goes out in waves: one pool soaks, one is paused, one goes back; nodes
+    are held here, in git and in quarantine.
+    """
+    world = lab()
+    fleet = world.fleet
+    strategy = RolloutStrategy(canaries=1, waves=Waves(nodes=3))
+    for pool, names in (("a", "r640-[01-08]"), ("b", "r640-[09-16]"), ("c", "r640-[41-48]")):
+        fleet.template(f"run-{pool}")
+        fleet.pool(pool, names, template=f"run-{pool}", rollout=strategy)
+    del fleet.pools["rescue"]
+    fleet.pool("ci", "r640-[17-40]", power="off", drift="correct")
+    world.adopt()
+    for pool in "abc":
+        fleet.template(f"run-{pool}", kernel_args=("quiet",))
+    world.commit()
+    world.succeed()
+    world.forward(timedelta(minutes=5))
+    world.see("r640-09", Power.OFF, age_s=0)
+    world.succeed()
+    fleet.template("run-c")
+    held = replace(fleet.nodes["r640-20"].spec, hold=Hold(reason="cabling"))
+    fleet.nodes["r640-20"] = replace(fleet.nodes["r640-20"], spec=held)
+    here = LocalHold(reason="fan swap", by="ada", at=T0)
+    world.remember("r640-20", hold=here)
+    world.remember("r640-21", hold=here)
+    world.remember("r640-22", quarantine=Quarantined(reason="3 operations failed", at=T0))
+    fleet.rules(blast_radius=BlastRadius(nodes_max=4))
+    world.commit()
+    digest = world.plan().change_digest
+    fleet.rules(blast_radius=BlastRadius(nodes_max=4), acknowledge=(digest,))
+    world.commit()
+    return world
+
+
 def drift_only() -> World:
     world = lab()
     world.see("r640-20", Power.ON)
@@ -162,6 +199,7 @@ SCENES: list[Callable[[], World]] = [
     many_reasons,
     under_way,
     rewritten,
+    rolling_out,
     drift_only,
 ]
 

@@ -11,6 +11,7 @@ from metalwright.model.inventory import Inventory
 from metalwright.model.observed import BootProgress, Observation, Observed
 from metalwright.model.operation import Memory, NodeMemory
 from metalwright.model.plan import Plan, Reason
+from metalwright.model.rollout import ROLLOUT_OVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +84,15 @@ def _seen(observation: Observation | None, now: datetime) -> str:
 def _done(memory: NodeMemory | None) -> str:
     if memory is None:
         return "nothing: it is not adopted"
-    applied = memory.applied
+    applied, count = memory.applied, memory.failures
+    row = f"; {count} operation{'s' if count > 1 else ''} in a row failed" if count else ""
     if applied is None:
-        return f"adopted by {memory.adopted_by}; what it carries is not known"
+        return f"adopted by {memory.adopted_by}; what it carries is not known{row}"
     template = applied.target.template
     what = f"template {template.name}" if template is not None else f"power {applied.target.power}"
     return (
         f"brought to {what} for {applied.holder} at {_instant(applied.at)}, "
-        f"commit {applied.revision[:12]} ({applied.source})"
+        f"commit {applied.revision[:12]} ({applied.source}){row}"
     )
 
 
@@ -99,7 +101,8 @@ def _verdict(name: str, desired: Desired, plan: Plan) -> tuple[str, tuple[Reason
         if action.node == name:
             start = "starts now" if action.starts_now else "waits for a slot"
             data = "; destroys data" if action.destroys_data else ""
-            return f"to be changed: {action.verb.value}, {start}{data}", action.reasons
+            turn = _rolled(name, plan)
+            return f"to be changed: {action.verb.value}, {start}{data}{turn}", action.reasons
     for progress in plan.in_progress:
         if progress.node == name:
             stage = progress.stage.value if progress.stage is not None else "waiting for a slot"
@@ -108,13 +111,32 @@ def _verdict(name: str, desired: Desired, plan: Plan) -> tuple[str, tuple[Reason
             why = f" ({progress.why})" if progress.why else ""
             verb, fate = progress.verb.value, progress.fate.value
             state = f"{verb}, {stage}, attempt {progress.attempt}{later}"
-            return f"in progress: {state}, to {fate}{why}{error}", ()
+            return f"in progress: {state}, to {fate}{why}{error}{_rolled(name, plan)}", ()
     for blocked in plan.blocked:
         if blocked.node == name:
-            return f"left alone: {blocked.reason.value}: {blocked.message}", blocked.reasons
+            message = blocked.message.replace(" NODE`", f" {name}`")
+            said = f"{blocked.reason.value}: {message}{_rolled(name, plan)}"
+            if blocked.cause is None:
+                return f"as desired, and kept so: {said}", blocked.reasons
+            return f"left alone: {said}", blocked.reasons
     if name not in desired.nodes:
         return "left alone: git wants nothing of it", ()
-    return "as desired", ()
+    return f"as desired{_rolled(name, plan)}", ()
+
+
+def _rolled(name: str, plan: Plan) -> str:
+    """The rollout that the node is part of, how far that is, and what came of the node."""
+    for rollout in plan.rollouts:
+        turns = [at for at, wave in enumerate(rollout.waves) if name in wave]
+        if not turns or rollout.state in ROLLOUT_OVER:
+            continue
+        why = f", {rollout.why}" if rollout.why else ""
+        failed = "; it failed" if name in rollout.failed else ""
+        return (
+            f"; in wave {turns[0] + 1} of {len(rollout.waves)} of the rollout of {rollout.template}"
+            f" ({rollout.state.value} at wave {rollout.wave + 1}{why}){failed}"
+        )
+    return ""
 
 
 def _reason(reason: Reason) -> str:

@@ -7,6 +7,7 @@ plain ASCII of our own; colour is added only when asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from metalwright.model.fields import format_instant
@@ -32,6 +33,7 @@ from metalwright.plan.groups import (
     progress_groups,
 )
 from metalwright.plan.page import Page, wrapped
+from metalwright.plan.standings import standings
 from metalwright.plan.verdict import verdict
 
 RANGE_LINES_MAX = 8
@@ -59,6 +61,7 @@ def render_text(plan: Plan, *, width: int = 100, color: bool = False, detail: bo
     for progress in _titled(page, "In progress", progress_groups(plan.in_progress, apart=detail)):
         _progress(page, progress)
     _left_alone(page, plan, detail=detail)
+    standings(page, plan)
     _limits(page, plan.limits)
     _next(page, plan)
     return page.text()
@@ -132,9 +135,10 @@ def _progress(page: Page, group: Group[InProgress]) -> None:
 
 def _left_alone(page: Page, plan: Plan, *, detail: bool) -> None:
     """By reason; what stops several kinds of change at once is said once, before them."""
-    groups = blocked_groups(plan.blocked, apart=detail)
+    blocked = plan.blocked if detail else [_later(line) for line in plan.blocked]
+    groups = blocked_groups(blocked, apart=detail)
     names: dict[tuple[BlockedReason, str], list[str]] = {}
-    for line in plan.blocked:
+    for line in blocked:
         names.setdefault((line.reason, line.message), []).append(line.node)
     reason: BlockedReason | None = None
     message = ""
@@ -148,6 +152,13 @@ def _left_alone(page: Page, plan: Plan, *, detail: bool) -> None:
             message = line.message
             page.line(_with_nodes(message, names[line.reason, message]), indent=4)
         _blocked(page, group)
+
+
+def _later(line: Blocked) -> Blocked:
+    """A line of a later wave without which one it is, so that all of them are said at once."""
+    if line.reason is not BlockedReason.ROLLOUT_WAITS or not line.message.startswith("wave "):
+        return line
+    return replace(line, message=f"in later waves: {line.message.partition(': ')[2]}")
 
 
 def _blocked_style(line: Blocked) -> str:
