@@ -200,7 +200,7 @@ class Rig:
         self.store = Store.open(f"sqlite:///{self.directory / 'store.sqlite'}")
         self.engine = self.make_engine()
 
-    def make_engine(self) -> Engine:
+    def make_engine(self, still_ours: Callable[[], bool] = lambda: True) -> Engine:
         return Engine(
             self.store,
             {"fake": self.provisioner},
@@ -209,6 +209,7 @@ class Rig:
             self.random,
             self.wake,
             self.settings,
+            still_ours,
         )
 
     def reopen(self) -> None:

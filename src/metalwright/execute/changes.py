@@ -27,6 +27,9 @@ from metalwright.model.plan import Plan
 from metalwright.model.policy import PolicySpec
 from metalwright.model.rollout import ROLLOUT_OVER
 
+LEARN_EVERY = timedelta(seconds=10)
+"""Durations are written together, a few times in a minute. A crash forgets those of one span."""
+
 ERROR_SHOWN_MAX = 300
 """Characters of one error in the reason of a quarantine."""
 
@@ -56,7 +59,6 @@ class Changes:
         self._around, self._operations = around, operations
         self._rules, self._now = rules, now
         self._journal = around.journal
-        self._samples: dict[str, list[float]] = {}
 
     def create(self, wanted: list[Operation], revision: str | None) -> None:
         """Make pending operations, and remember the revision that they come from."""
@@ -173,14 +175,20 @@ class Changes:
 
     def measured(self, key: str, seconds: float) -> None:
         """A stage took so long; `key` is its `stage_key`."""
-        self._samples.setdefault(key, []).append(seconds)
+        self._operations.samples.setdefault(key, []).append(seconds)
 
     def close(self, starts: Mapping[str, datetime]) -> None:
-        """Write what was gathered over the whole cycle; `starts` are the buckets drawn from."""
+        """Write what was gathered; `starts` are the buckets drawn from in this cycle."""
+        operations = self._operations
         if starts:
             self._journal.take_starts(starts)
-        if self._samples:
-            self._journal.learn(self._samples, self._now)
+        if not operations.samples:
+            operations.learnt_at = self._now
+        elif not operations.running or not (
+            operations.learnt_at <= self._now < operations.learnt_at + LEARN_EVERY
+        ):
+            self._journal.learn(operations.samples, self._now)
+            operations.samples, operations.learnt_at = {}, self._now
 
     def _memory_of(self, name: str) -> NodeMemory | None:
         return self._operations.memory.nodes.get(name)

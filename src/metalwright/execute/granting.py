@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from datetime import timedelta
+from functools import cached_property
 from typing import Final
 
 from metalwright.execute.changes import Changes
@@ -16,6 +17,7 @@ from metalwright.execute.line import Line
 from metalwright.execute.operations import Operations
 from metalwright.execute.situation import evidence
 from metalwright.execute.steps import NOT_OURS, Steps, View
+from metalwright.model.plan import Plan
 from metalwright.model.waiting import Answer, Waiting
 
 ADMISSIONS_MAX: Final = 500
@@ -27,27 +29,27 @@ NEXT_CYCLE: Final = timedelta(milliseconds=1)
 
 
 class Granting:
-    """The admissions of one cycle. `planned` has the operations, `fresh` the nodes of the plan."""
+    """The admissions of one cycle."""
 
-    def __init__(self, operations: Operations, changes: Changes, steps: Steps, view: View) -> None:
+    def __init__(
+        self, operations: Operations, changes: Changes, steps: Steps, view: View, plan: Plan
+    ) -> None:
         self._operations, self._changes, self._steps = operations, changes, steps
         self._view = view
-        self._planned: Set[str] = frozenset()
-        self._fresh: Set[str] = frozenset()
+        self._plan = plan
         self._refused: dict[str, str] = {}
         self._granted = 0
         self._last = "a slot"
         self.unobserved: set[str] = set()
 
-    def run(self, planned: Set[str], fresh: Set[str]) -> None:
+    def run(self) -> None:
         """Start what is pending until nothing more fits: a slot that is given back at once, for
         there was nothing to do, is taken again at once.
         """
-        operations, line = self._operations, self._operations.line
+        operations = self._operations
+        line = operations.line_up(self._view.observed.nodes)
         if line is None:
             return
-        self._planned, self._fresh = planned, fresh
-        line.refresh(operations.pending, self._view.observed.nodes)
         again = True
         while again:
             released = operations.released
@@ -99,10 +101,20 @@ class Granting:
         self._steps.step(begun, "")
         return ""
 
+    @cached_property
+    def _planned(self) -> Set[str]:
+        """The unfinished operations that the plan knows of."""
+        return {entry.operation_id for entry in self._plan.in_progress}
+
+    @cached_property
+    def _fresh(self) -> Set[str]:
+        """The nodes that the plan makes operations for."""
+        return {action.node for action in self._plan.actions}
+
     def _tell(self, line: Line) -> None:
         """Count what the others wait for, and find who could start if only it answered."""
         operations, now = self._operations, self._view.now
-        pauses = line.waiting_again(now)
+        pauses = line.pauses(now)
         self._changes.due.extend(pauses)
         silent = sum(1 for each in line.unanswered.values() if each.since <= now)
         counts = self._changes.tally.waiting_for

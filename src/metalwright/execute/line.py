@@ -23,32 +23,35 @@ class Line:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._queue = Queue()
-        self._known: dict[str, tuple[Operation, Observation | None]] = {}
+        self._waiting: dict[str, tuple[Operation, Waiting]] = {}
         self._limits: dict[str, int] = {}
         self._pools: set[str] = set()
-        self._retries: dict[str, datetime] = {}
+        self._pauses: dict[str, datetime] = {}
         self.unanswered: dict[str, Waiting] = {}
 
-    def refresh(
-        self, pending: Mapping[str, Operation], observations: Mapping[str, Observation]
+    def place(
+        self, name: str, operation: Operation | None, observation: Observation | None
     ) -> None:
-        """Let those stand in line that are pending, and answer."""
-        known = self._known
-        for name, operation in pending.items():
-            observation = observations.get(name)
-            before = known.get(name)
-            if before is None or before[0] is not operation or before[1] is not observation:
-                if before is not None and before[0] is not operation:
-                    self._leave(name)
-                known[name] = (operation, observation)
-                self._place(operation, observation)
-        if len(known) > len(pending):
-            for name in known.keys() - pending.keys():
-                self._leave(name)
+        """Put a node's pending operation in its place, or away when there is none any more."""
+        standing = self._waiting.get(name)
+        if operation is None or name not in self._inventory.nodes:
+            self._leave(name)
+            return
+        if standing is None or standing[0] is not operation:
+            self._leave(name)
+            standing = self._waiting[name] = (operation, self._make(operation))
+        waiting = standing[1]
+        reading = observation.reading if observation is not None else None
+        if reading is None or reading.power is Power.UNKNOWN:
+            self._queue.discard(waiting.key)
+            self.unanswered[name] = waiting
+        elif waiting.key not in self._queue:
+            self.unanswered.pop(name, None)
+            self._queue.add(waiting)
 
-    def waiting_again(self, now: datetime) -> list[datetime]:
+    def pauses(self, now: datetime) -> list[datetime]:
         """The ends of the pauses between two attempts that are not over yet."""
-        return [until for until in self._retries.values() if until > now]
+        return [until for until in self._pauses.values() if until > now]
 
     def admit(
         self,
@@ -89,43 +92,29 @@ class Line:
             ):
                 yield name
 
-    def _place(self, operation: Operation, observation: Observation | None) -> None:
-        """In the line, or beside it."""
-        name, inventory = operation.node, self._inventory
-        reading = observation.reading if observation is not None else None
-        answers = reading is not None and reading.power is not Power.UNKNOWN
-        waiting = self.unanswered.get(name)
-        if answers and waiting is None and operation.id in self._queue:
-            return
-        if name not in inventory.nodes:
-            return
-        if waiting is None:
-            retry = is_retry(operation)
-            waiting = Waiting(
-                key=operation.id,
-                node=name,
-                pool=operation.pool,
-                priority=operation.priority,
-                since=operation.not_before or operation.created_at,
-                scopes=scopes_of(inventory, demand_of(operation, retry=retry)),
-                retry=retry,
-            )
-            for scope in waiting.scopes:
-                if scope not in self._limits:
-                    self._limits[scope] = limit_of(inventory, scope)
-            self._pools.add(operation.pool)
-            if operation.not_before is not None:
-                self._retries[name] = operation.not_before
-        if answers:
-            self.unanswered.pop(name, None)
-            self._queue.add(waiting)
-        else:
-            self.unanswered[name] = waiting
-            self._queue.discard(operation.id)
+    def _make(self, operation: Operation) -> Waiting:
+        retry = is_retry(operation)
+        demand = demand_of(operation, retry=retry)
+        waiting = Waiting(
+            key=operation.id,
+            node=operation.node,
+            pool=operation.pool,
+            priority=operation.priority,
+            since=operation.not_before or operation.created_at,
+            scopes=scopes_of(self._inventory, demand),
+            retry=retry,
+        )
+        for scope in waiting.scopes:
+            if scope not in self._limits:
+                self._limits[scope] = limit_of(self._inventory, scope)
+        self._pools.add(operation.pool)
+        if operation.not_before is not None:
+            self._pauses[operation.node] = operation.not_before
+        return waiting
 
     def _leave(self, name: str) -> None:
-        known = self._known.pop(name, None)
-        if known is not None:
-            self._queue.discard(known[0].id)
-        self.unanswered.pop(name, None)
-        self._retries.pop(name, None)
+        standing = self._waiting.pop(name, None)
+        if standing is not None:
+            self._queue.discard(standing[1].key)
+            self.unanswered.pop(name, None)
+            self._pauses.pop(name, None)

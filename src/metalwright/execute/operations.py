@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
+from metalwright.execute.comparing import changed
 from metalwright.execute.line import Line
 from metalwright.execute.ports import Journal
 from metalwright.model.documents import Node
 from metalwright.model.inventory import Inventory
 from metalwright.model.limits import demand_of, is_retry, scopes_of
 from metalwright.model.observed import Observation
-from metalwright.model.operation import Memory, NodeMemory, Operation, OperationState
+from metalwright.model.operation import Memory, Operation, OperationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,9 @@ class Operations:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._known: dict[str, NodeMemory] = {}
         self._touched: set[str] = set()
-        self._nodes: Mapping[str, NodeMemory] | None = None
+        self._moved: set[str] = set()
+        self._observations: Mapping[str, Observation] = {}
         self._scopes: dict[str, tuple[str, ...]] = {}
         self._uncounted: dict[str, tuple[str, ...]] = {}
         self.memory = Memory()
@@ -72,24 +73,31 @@ class Operations:
         self.pool_held: Counter[str] = Counter()
         self.line: Line | None = None
         self.released = 0
+        self.samples: dict[str, list[float]] = {}
+        self.learnt_at = datetime.min.replace(tzinfo=UTC)
 
     def refresh(self) -> None:
         """Take over what others, and the cycle before, wrote."""
-        memory = self.memory = self._journal.memory()
-        if memory.nodes is not self._nodes or self._touched:
-            known = self._known
-            for name, node in memory.nodes.items():
-                if known.get(name) is not node:
-                    known[name] = node
-                    self._take(name, node.operation)
-            gone = len(known) > len(memory.nodes)
-            for name in known.keys() - memory.nodes.keys() if gone else ():
-                del known[name]
-                self._take(name, None)
-            self._nodes = memory.nodes
-            self._touched.clear()
-        if dict(+self.held) != dict(memory.slots):
+        before, memory = self.memory, self._journal.memory()
+        for name in {*changed(before.nodes, memory.nodes), *self._touched}:
+            node = memory.nodes.get(name)
+            self._take(name, node.operation if node is not None else None)
+        self.memory = memory
+        self._touched.clear()
+        holders = {operation.id for operation in self.running.values()}
+        if holders != self._scopes.keys() or dict(+self.held) != dict(memory.slots):
             self._read_slots()
+
+    def line_up(self, observations: Mapping[str, Observation]) -> Line | None:
+        """The line of those that wait, as it is by now; none without an inventory."""
+        line = self.line
+        if line is not None:
+            self._moved.update(changed(self._observations, observations))
+            for name in self._moved:
+                line.place(name, self.pending.get(name), observations.get(name))
+            self._moved.clear()
+            self._observations = observations
+        return line
 
     def follow(self, inventory: Inventory | None) -> bool:
         """Take another revision's limits and nodes; false when it is the one followed already."""
@@ -101,6 +109,7 @@ class Operations:
         self.line = None
         if inventory is not None:
             self.line = Line(inventory)
+            self._moved.update(self.pending)
             for operation in self.running.values():
                 self._count(operation, inventory)
         self.uncounted = Counter(scope for each in self._uncounted.values() for scope in each)
@@ -108,12 +117,12 @@ class Operations:
 
     def put(self, operation: Operation) -> None:
         """The operation as it is from now on."""
-        self._touch(operation.node)
+        self._touched.add(operation.node)
         self._take(operation.node, operation)
 
     def drop(self, name: str) -> None:
         """The operation on this node is over, or somebody else's."""
-        self._touch(name)
+        self._touched.add(name)
         self._take(name, None)
 
     def grant(self, operation: Operation, scopes: Iterable[str]) -> None:
@@ -135,12 +144,8 @@ class Operations:
         node = self.memory.nodes.get(name)
         return node is not None and (node.hold is not None or node.quarantine is not None)
 
-    def _touch(self, name: str) -> None:
-        """The memory will say anew what is known of this node."""
-        self._known.pop(name, None)
-        self._touched.add(name)
-
     def _take(self, name: str, operation: Operation | None) -> None:
+        self._moved.add(name)
         self.standing.pop(name, None)
         self.pending.pop(name, None)
         before = self.running.pop(name, None)

@@ -13,7 +13,8 @@ from metalwright.model.frozen import FrozenDict
 class CycleReport:
     """The counts of one cycle, and its events as short sentences, in order.
 
-    `waiting` are the pending operations that were not admitted, `waiting_for` why, by reason.
+    `waiting` are the operations that could not begin, or not go on for lack of a start token,
+    `waiting_for` why, by reason.
     `effects` were handed to drivers, `running` are the operations that hold slots afterwards.
     """
 
