@@ -164,8 +164,8 @@ def test_who_drives_is_told_beside_it(rig: Rig) -> None:
     assert driven_by(rig.settings()) is None
 
 
-def test_a_daemon_that_another_one_has_taken_over_from_ends(rig: Rig) -> None:
-    rig.adopt_all()
+def until_fenced(rig: Rig) -> tuple[threading.Thread, list[Exception]]:
+    """A daemon in a thread, and why it ended by itself once it has."""
     service = Service(rig.settings(), rig.config, rig.results.append)
     ended: list[Exception] = []
 
@@ -178,6 +178,23 @@ def test_a_daemon_that_another_one_has_taken_over_from_ends(rig: Rig) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     rig.wait_settled(rig.git("rev-parse", "HEAD"))
+    return thread, ended
+
+
+def test_a_daemon_that_has_lost_its_lock_ends(rig: Rig) -> None:
+    rig.adopt_all()
+    thread, ended = until_fenced(rig)
+    (rig.settings().state_dir / "fleet.lock").unlink()
+    rig.loan("n1")
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+    assert "was removed" in str(ended[0])
+    assert power(rig)["n1"] is Power.OFF
+
+
+def test_a_daemon_that_another_one_has_taken_over_from_ends(rig: Rig) -> None:
+    rig.adopt_all()
+    thread, ended = until_fenced(rig)
     with open_fleet(rig.settings(), drive=False, wake=lambda: None) as other:
         other.store.claim("another daemon", other.clock())
         rig.loan("n[1-4]")

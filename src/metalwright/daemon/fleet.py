@@ -28,7 +28,7 @@ from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
 from metalwright.drivers.ipmi import IpmiDriver
-from metalwright.errors import SettingsError
+from metalwright.errors import FencedError, SettingsError, StoreError
 from metalwright.execute import Engine, EngineSettings
 from metalwright.inventory import Loader, Repository, without_secrets
 from metalwright.model.documents import Node
@@ -38,7 +38,7 @@ from metalwright.model.observed import Reading
 from metalwright.model.operation import Effect, EffectKind
 from metalwright.observe import Sweeper, SweepSettings
 from metalwright.settings import ObserveSettings, Settings
-from metalwright.store import FleetLock, Store
+from metalwright.store import Store, fleet_lock
 
 
 class Driver(Protocol):
@@ -62,7 +62,7 @@ OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
 
 
 class Lock(Protocol):
-    """The right to drive the fleet. See `metalwright.store.FleetLock`, which is one."""
+    """The right to drive the fleet. `metalwright.store` has them: `fleet_lock`."""
 
     def confirm(self) -> None:
         """Make sure that it still keeps others out. Raises StoreError when it does not."""
@@ -126,6 +126,13 @@ class Fleet:
                 ),
             )
 
+    def confirm(self) -> None:
+        """Make sure that nobody else may drive. Raises FencedError when the lock is lost."""
+        try:
+            self.lock.confirm()
+        except StoreError as error:
+            raise FencedError(str(error)) from error
+
     def __enter__(self) -> Self:
         return self
 
@@ -163,7 +170,7 @@ def open_fleet(
 def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, drive: bool) -> Parts:
     """The parts of an installation; `stack` closes them, the last opened first."""
     _make_state_dir(settings.state_dir)
-    lock = FleetLock(settings.state_dir / "fleet.lock")
+    lock = fleet_lock(settings.store, settings.state_dir)
     if drive:
         stack.enter_context(lock)
     repository = stack.enter_context(open_repository(settings))
@@ -211,7 +218,7 @@ def driven_by(settings: Settings) -> int | None:
     Raises:
         StoreError: the fleet lock cannot be asked.
     """
-    return FleetLock(settings.state_dir / "fleet.lock").holder()
+    return fleet_lock(settings.store, settings.state_dir).holder()
 
 
 def _threads(workers: int, name: str, stack: ExitStack) -> Executor:

@@ -197,12 +197,13 @@ class Reconciler:
 
         Raises:
             PlanError: a plan broke an invariant; nothing of it was carried out.
-            StoreError: the store cannot be read or written, or the fleet lock was removed; nothing
-                was started.
+            FencedError: the fleet lock is lost, or another process claimed the store; nothing was
+                started, and nothing more can be.
+            StoreError: the store cannot be read or written; nothing was started.
         """
         fleet = self.fleet
         assert fleet.engine is not None
-        fleet.lock.confirm()
+        fleet.confirm()
         # Before HEAD: a node that is adopted meanwhile is recorded as a HEAD wants it that this
         # cycle may not know yet, and would be brought back to the older one.
         memory = fleet.store.memory()
