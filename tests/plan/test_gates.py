@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from metalwright.model.natural import natural
 from metalwright.model.observed import Power
 from metalwright.model.operation import OperationState, Verb
 from metalwright.model.plan import BlockedReason, Cause, Fate, LimitUse
 from metalwright.model.policy import BlastRadius
 from metalwright.model.tenancy import PoolLimits
-from metalwright.plan import exit_code
-from metalwright.plan.order import natural
+from metalwright.plan import exit_code, render_text
 from metalwright.plan.scale import allowed
 
 from ..schedule.fleet import T0, Fleet, hours  # noqa: TID252 - one fleet for both rooms
@@ -308,11 +309,49 @@ def test_operations_that_wait_already_are_served_before_new_ones_of_their_priori
     world.fleet.assignment("high", "ci", "n-9", "ci", priority=900)
     world.commit()
     later = {"not_before": T0 + hours(1), "attempt": 1}
-    world.remember("n-8", operation=world.operation("n-8"))
+    earlier = T0 - timedelta(seconds=1)
+    world.remember("n-8", operation=world.operation("n-8", created_at=earlier))
     world.remember("n-7", operation=world.operation("n-7", **later))
     plan = world.plan()
     assert [one.node for one in plan.actions if one.starts_now] == ["n-9", "n-1"]
     assert world.progress("n-7").not_before == T0 + hours(1)
+    world.nothing_left()
+
+
+def test_the_forecast_shares_slots_between_pools_by_their_weight(world):
+    world.fleet.node("m-[1-10]")
+    heavy = PoolLimits(weight=2)
+    world.fleet.pool("batch", "m-[1-10]", template="rescue", limits=heavy)
+    world.commit()
+    world.adopt()
+    edit(world)
+    world.fleet.rules(limits={"fleet": 9})
+    starting = [one.node for one in world.plan().actions if one.starts_now]
+    assert starting == ["m-1", "m-2", "m-3", "m-4", "m-5", "m-6", "n-1", "n-2", "n-3"]
+    busy = world.operation("n-10", state=OperationState.RUNNING, attempt=1)
+    world.remember("n-10", operation=busy)
+    world.slots = {"fleet": 1}
+    starting = [one.node for one in world.plan().actions if one.starts_now]
+    assert [name[0] for name in starting].count("n") == 2, "it holds one already"
+    world.slots = {}
+    world.nothing_left()
+
+
+def test_reserved_slots_are_told_as_lanes_with_their_words(world):
+    edit(world)
+    world.fleet.rules(limits={"fleet": 5, "reserved": {"releases": 1, "operators": 2}})
+    plan = world.plan()
+    assert plan.totals.starts_now == 2
+    assert [(use.scope, use.limit) for use in plan.limits] == [
+        ("fleet", 5),
+        ("lane/not-operator", 3),
+        ("lane/not-release", 4),
+        ("lane/ordinary", 2),
+    ]
+    assert (
+        "Slots held: fleet 0/5, all but operators' 0/3, all but releases 0/4, ordinary 0/2"
+        in render_text(plan)
+    )
     world.nothing_left()
 
 

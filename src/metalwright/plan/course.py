@@ -13,11 +13,11 @@ from typing import Final
 
 from metalwright.model.digest import digest_of
 from metalwright.model.fields import format_instant
+from metalwright.model.natural import natural
 from metalwright.model.noderange import fold
 from metalwright.model.rollout import Rollout, RolloutState
 from metalwright.model.tenancy import RolloutStrategy
 from metalwright.plan.gates import ACKNOWLEDGED_DIGITS, acknowledged
-from metalwright.plan.order import natural
 from metalwright.plan.standing import Health, Key, Standing, View
 from metalwright.plan.waves import divide
 

@@ -13,9 +13,9 @@ from typing import Final
 from metalwright.model.desired import DesiredNode, Holder
 from metalwright.model.digest import digest_of
 from metalwright.model.fields import format_instant
+from metalwright.model.natural import natural
 from metalwright.model.operation import Verb
 from metalwright.model.plan import Action, Blocked, BlockedReason
-from metalwright.plan.order import natural
 
 ACKNOWLEDGED_DIGITS: Final = 12
 """Digits of a digest or commit that a message asks for; a commit may give more."""

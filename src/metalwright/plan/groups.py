@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
+from metalwright.model.natural import natural
 from metalwright.model.plan import (
     NEEDS_ACKNOWLEDGEMENT,
     Action,
@@ -19,7 +20,6 @@ from metalwright.model.plan import (
     InProgress,
     Reason,
 )
-from metalwright.plan.order import natural
 
 Line = TypeVar("Line", Action, Blocked, InProgress)
 

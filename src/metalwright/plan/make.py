@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Inventory
+from metalwright.model.natural import natural
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Memory
 from metalwright.model.plan import (
@@ -29,7 +30,7 @@ from metalwright.plan.context import Ground, PlanContext
 from metalwright.plan.difference import Case, Difference, difference, plainly_as_desired
 from metalwright.plan.gates import acknowledged, hold_back_all
 from metalwright.plan.holds import holds_in_git
-from metalwright.plan.order import forecast, natural, sort_actions
+from metalwright.plan.order import forecast, sort_actions
 from metalwright.plan.progress import in_progress
 from metalwright.plan.radius import hold_back
 from metalwright.plan.rollout import Rolled, roll, strategies, take_turns, withdraw

@@ -1,29 +1,20 @@
-"""The order in which actions are admitted, and a forecast of those that start at once."""
+"""The order of a plan's actions, and a forecast of those that start at once."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from itertools import chain
 
+from metalwright.model.admission import Queue
 from metalwright.model.inventory import Inventory
-from metalwright.model.limits import demand_of, fits, is_retry, limit_of, scopes_of
-from metalwright.model.operation import Memory, OperationState
+from metalwright.model.limits import demand_of, is_retry, limit_of, scopes_of
+from metalwright.model.natural import natural
+from metalwright.model.operation import Memory, Operation, OperationState
 from metalwright.model.plan import Action, Fate, InProgress, LimitUse
-
-_NUMBERS = re.compile(r"(\d+)")
-NATURAL_CACHE_MAX = 65_536
-
-
-@lru_cache(maxsize=NATURAL_CACHE_MAX)
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key in which `n2` comes before `n10`; names never compare equal unless they are."""
-    return tuple(
-        (0, int(part), part) if part.isdecimal() else (1, 0, part) for part in _NUMBERS.split(name)
-    )
+from metalwright.model.waiting import Answer, Room, Waiting
 
 
 def sort_actions(actions: Iterable[Action]) -> list[Action]:
@@ -40,26 +31,23 @@ def forecast(
 ) -> tuple[list[Action], tuple[LimitUse, ...]]:
     """The actions with `starts_now`, and the limits that they meet.
 
-    Operations that wait already are served by the same order and come first within a priority; the
-    ledger alone decides in the end, this only tells what it would decide now.
+    They queue up with the operations that wait already, in the order of admission; the ledger alone
+    decides in the end, this only tells what it would decide now.
     """
-    held = dict(memory.slots)
-    waiting = _waiting(progress, memory, inventory, at)
-    candidates = [(-action.priority, 1, index) for index, action in enumerate(actions)]
-    candidates += [(-priority, 0, index) for index, (priority, _) in enumerate(waiting)]
-    scopes = [scopes_of(inventory, demand_of(action)) for action in actions]
-    met = chain(memory.slots, *scopes, *(wanted for _, wanted in waiting))
-    limits = _limits(inventory, set(met))
-    starting: set[int] = set()
-    for _, is_action, index in sorted(candidates):
-        wanted = scopes[index] if is_action else waiting[index][1]
-        if fits(wanted, limits, held):
-            held |= {scope: held.get(scope, 0) + 1 for scope in wanted}
-            if is_action:
-                starting.add(index)
+    operations = [
+        operation
+        for line in progress
+        if (operation := memory.nodes[line.node].operation) is not None
+        and line.fate is Fate.CONTINUE
+    ]
+    pending = [one for one in operations if one.state is OperationState.PENDING]
+    waiting = [*_new(actions, inventory, at), *_queued(pending, inventory)]
+    met = {scope for one in waiting for scope in one.scopes}
+    limits = _limits(inventory, chain(memory.slots, met))
+    starting = _starting(waiting, operations, inventory, at, Room(limits=limits, held=memory.slots))
     forecasted = [
-        replace(action, starts_now=True) if index in starting else action
-        for index, action in enumerate(actions)
+        replace(action, starts_now=True) if action.node in starting else action
+        for action in actions
     ]
     uses = tuple(
         LimitUse(scope=scope, limit=limits[scope], held=memory.slots.get(scope, 0))
@@ -68,24 +56,57 @@ def forecast(
     return forecasted, uses
 
 
-def _waiting(
-    progress: Iterable[InProgress], memory: Memory, inventory: Inventory, at: datetime
-) -> list[tuple[int, tuple[str, ...]]]:
-    """Priority and scopes of the operations that wait for a slot now."""
-    found = []
-    for line in progress:
-        operation = memory.nodes[line.node].operation
-        if operation is None or operation.state is not OperationState.PENDING:
-            continue
-        if line.fate is Fate.CONTINUE and (line.not_before is None or line.not_before <= at):
-            demand = demand_of(operation, retry=is_retry(operation))
-            found.append((operation.priority, scopes_of(inventory, demand)))
-    return found
+def _new(actions: Iterable[Action], inventory: Inventory, at: datetime) -> Iterator[Waiting]:
+    """The actions, as the operations that they are going to be."""
+    for action in actions:
+        yield Waiting(
+            key=f"new/{action.node}",
+            node=action.node,
+            pool=action.pool,
+            priority=action.priority,
+            since=at,
+            scopes=scopes_of(inventory, demand_of(action)),
+        )
 
 
-def _limits(inventory: Inventory, scopes: Iterable[str]) -> dict[str, int]:
+def _queued(pending: Iterable[Operation], inventory: Inventory) -> Iterator[Waiting]:
+    for operation in pending:
+        retry = is_retry(operation)
+        yield Waiting(
+            key=operation.id,
+            node=operation.node,
+            pool=operation.pool,
+            priority=operation.priority,
+            since=operation.not_before or operation.created_at,
+            scopes=scopes_of(inventory, demand_of(operation, retry=retry)),
+            retry=retry,
+        )
+
+
+def _starting(
+    waiting: list[Waiting],
+    operations: Iterable[Operation],
+    inventory: Inventory,
+    at: datetime,
+    room: Room,
+) -> set[str]:
+    """The nodes that would get their slots now."""
+    if not waiting:
+        return set()
+    running = Counter(one.pool for one in operations if one.state is OperationState.RUNNING)
+    weights = {name: pool.spec.limits.weight for name, pool in inventory.pools.items()}
+    granted = Queue(waiting).admit(
+        replace(room, pool_held=running, weights=weights),
+        inventory.rules.ageing,
+        at,
+        lambda one: Answer.GRANTED if one.since <= at else Answer.NOT_NOW,
+    )
+    return {one.node for one in granted}
+
+
+def _limits(inventory: Inventory, scopes: Iterable[str]) -> Mapping[str, int]:
     """The limits of these scopes and of the fleet; what is not limited any more is left out."""
-    found = {}
+    found: dict[str, int] = {}
     for scope in ("fleet", *scopes):
         try:
             found[scope] = limit_of(inventory, scope)

@@ -12,6 +12,7 @@ from typing import Final
 
 from metalwright.model.fields import format_instant
 from metalwright.model.inventory import Commit
+from metalwright.model.limits import Lane
 from metalwright.model.noderange import fold
 from metalwright.model.plan import (
     NEEDS_ACKNOWLEDGEMENT,
@@ -46,6 +47,13 @@ _OBSERVED: Final = {
     "live": "hardware asked",
     "file": "observations from a file",
     "none": "hardware not asked",
+}
+
+_LANES: Final = {
+    Lane.NOT_RELEASE.value: "all but releases",
+    Lane.NOT_OPERATOR.value: "all but operators'",
+    Lane.ORDINARY.value: "ordinary",
+    Lane.RETRY.value: "retries",
 }
 
 
@@ -206,7 +214,8 @@ def _limits(page: Page, limits: tuple[LimitUse, ...]) -> None:
         return
     page.gap()
     uses = [
-        f"{use.scope} {use.held}/{use.limit}{' FULL' if use.held >= use.limit else ''}"
+        f"{_LANES.get(use.scope, use.scope)} {use.held}/{use.limit}"
+        + (" FULL" if use.held >= use.limit else "")
         for use in limits
     ]
     page.line(f"Slots held: {', '.join(uses)}", style="quiet")

@@ -13,6 +13,7 @@ from datetime import datetime
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.digest import digest_of
 from metalwright.model.frozen import FrozenDict
+from metalwright.model.natural import natural
 from metalwright.model.operation import OperationState
 from metalwright.model.plan import Action, Blocked, BlockedReason, Fate, InProgress
 from metalwright.model.rollout import ROLLOUT_OVER, Rollout, RolloutState
@@ -20,7 +21,6 @@ from metalwright.model.tenancy import RolloutStrategy
 from metalwright.plan.context import Ground
 from metalwright.plan.course import Course, pause_text
 from metalwright.plan.gates import block
-from metalwright.plan.order import natural
 from metalwright.plan.standing import Key, Standing, View, key_of
 from metalwright.plan.waves import divide
 

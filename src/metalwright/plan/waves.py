@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Collection
 
 from metalwright.model.inventory import Inventory
+from metalwright.model.natural import natural
 from metalwright.model.tenancy import RolloutStrategy
-from metalwright.plan.order import natural
 
 Waves = tuple[tuple[str, ...], ...]
 
