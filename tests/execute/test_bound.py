@@ -153,10 +153,10 @@ HOUR = timedelta(hours=1)
     [
         (1, (), {"fleet": 1}, 1),  # the last: one hold
         (5, (), {"fleet": 1}, 5),
-        (8, (), {"fleet": 4}, 2),  # four at a time, whoever else came after
+        (9, (), {"fleet": 4}, 3),  # one hold, and as many as eight others take four at a time
         (8, ("rack",), {"fleet": 4, "rack": 1}, 8),
-        (9, ("rack",), {"fleet": 400, "rack": 3}, 3),
-        (9, ("rack",), {"fleet": 100, "rack": 3}, 6),  # in line for its rack only
+        (9, ("rack",), {"fleet": 400, "rack": 3}, 3),  # three claim at a time
+        (40, ("rack",), {"fleet": 100, "rack": 3}, 40),
         (6, ("rack", "pdu"), {"fleet": 300, "rack": 3, "pdu": 9}, 2),
     ],
 )
@@ -166,6 +166,16 @@ def test_the_bound_of_the_last_in_line(
     line = [waiting(number, *scopes) for number in range(count)]
     found = admitted_by(line, limits, Ageing(), NOW, HOUR)
     assert found[str(count - 1)] == NOW + timedelta(minutes=100) + hours * HOUR
+
+
+def test_a_whole_fleet_behind_limits_per_rack_is_bounded_by_lines() -> None:
+    limits = {"fleet": 100} | {f"rack{rack}": 4 for rack in range(100)}
+    line = [waiting(number, f"rack{number % 100}") for number in range(2_001)]
+    found = admitted_by(line, limits, Ageing(), NOW, HOUR)
+    # Its rack: one hold, nineteen others four at a time, and twenty times behind them in the fleet.
+    assert found["2000"] == NOW + timedelta(minutes=100) + HOUR * (1 + 20 / 4 + 21 + 2_000 / 100)
+    crossing = [*line, waiting(2_001, "rack0", "rack1")]
+    assert admitted_by(crossing, limits, Ageing(), NOW, HOUR)["2000"] > found["2000"]
 
 
 def test_an_elder_that_ages_slowly_counts_from_when_it_is_overdue() -> None:

@@ -211,27 +211,39 @@ def queues(draw: st.DrawFn) -> tuple[list[Waiting], Room]:
     limits |= {scope: draw(st.integers(1, 4)) for scope in SCOPES}
     held = {scope: draw(st.integers(0, limit + 1)) for scope, limit in limits.items()}
     held["fleet"] = draw(st.integers(0, limits["fleet"]))
-    waiting = [
-        waits(
-            f"n{number}",
-            *sorted(draw(st.sets(st.sampled_from(SCOPES), max_size=3))),
-            pool=draw(st.sampled_from("abc")),
-            priority=draw(st.sampled_from((0, 480, 500, 950, 1_000))),
-            waited_s=draw(st.sampled_from((-60, 0, 1, 700, 3_000, 6_500, 20_000))),
-            retry=draw(st.booleans()),
+    kinds = [
+        (
+            tuple(sorted(draw(st.sets(st.sampled_from(SCOPES), max_size=3)))),
+            draw(st.sampled_from("abc")),
+            draw(st.sampled_from((0, 480, 500, 950, 1_000))),
+            draw(st.booleans()),
         )
-        for number in range(draw(st.integers(0, 14)))
+        for _ in range(draw(st.integers(1, 5)))
     ]
+    waited_s = draw(
+        st.lists(st.sampled_from((-60, 0, 1, 700, 3_000, 6_500, 20_000)), min_size=1, max_size=4)
+    )
+    waiting = []
+    for number in range(draw(st.integers(0, 14))):
+        scopes, pool, priority, retry = draw(st.sampled_from(kinds))
+        since_s = draw(st.sampled_from(waited_s))
+        node = f"n{number}"
+        made = waits(node, *scopes, pool=pool, priority=priority, waited_s=since_s, retry=retry)
+        waiting.append(made)
     weights = {"a": draw(st.integers(1, 4)), "b": 2}
     pool_held = {pool: draw(st.integers(0, 3)) for pool in "ab"}
     return waiting, Room(limits=limits, held=held, pool_held=pool_held, weights=weights)
 
 
-def plainly(waiting: list[Waiting], room: Room, silent: frozenset[str]) -> list[Waiting]:
+def plainly(  # noqa: C901  the whole definition in one place
+    waiting: list[Waiting], room: Room, silent: frozenset[str]
+) -> list[Waiting]:
     """The definition, word for word, without a thought of speed."""
     free = Counter({scope: limit - room.held.get(scope, 0) for scope, limit in room.limits.items()})
     loads = Counter(room.pool_held)
     found: list[Waiting] = []
+    served: list[Waiting] = []
+    fitted: list[Waiting] = []
 
     def fits(each: Waiting) -> bool:
         return all(free[scope] > 0 for scope in each.scopes)
@@ -242,39 +254,54 @@ def plainly(waiting: list[Waiting], room: Room, silent: frozenset[str]) -> list[
             free.subtract(each.scopes)
             loads[each.pool] += 1
 
+    def serve(each: Waiting, line: list[Waiting]) -> None:
+        line.remove(each)
+        served.append(each)
+        if fits(each):
+            fitted.append(each)
+            grant(each)
+
+    def alike(each: Waiting) -> tuple[object, ...]:
+        return each.pool, each.scopes, each.priority, each.retry
+
     def by_age(each: Waiting) -> tuple[object, ...]:
-        return each.since, natural(each.node)
+        # Overdue or not, all that wait for the very same count.
+        behind = sum(alike(other) == alike(each) for other in waiting if other not in served)
+        return each.since, -behind, natural(each.node)
 
     eligible = [each for each in waiting if each.since <= NOW]
     overdue = [
         each for each in eligible if NOW - each.since >= overdue_after(each.priority, AGEING)
     ]
     claiming = claimants(room.limits)
-    for each in sorted(overdue, key=by_age):
-        if fits(each):
-            grant(each)
-        elif claiming > 0:
+    while overdue and claiming > 0:
+        each = min(overdue, key=lambda each: (each.since, natural(each.node)))
+        if free["fleet"] <= 0:
+            break
+        serve(each, overdue)
+        if each not in fitted:
             claiming -= 1
             free.subtract(scope for scope in each.scopes if scope != "fleet")
-        else:
+    while overdue:
+        each = min(overdue, key=by_age)
+        serve(each, overdue)
+        if each not in fitted:
             for scope in narrow_first(each.scopes, room.limits):
                 if free[scope] <= 0:
                     break
                 free[scope] -= 1
-    others = [each for each in eligible if each not in overdue]
+    others = [each for each in eligible if each not in served]
     while candidates := [each for each in others if fits(each)]:
-        others.remove(
-            best := min(
-                candidates,
-                key=lambda each: (
-                    -effective_priority(each, AGEING, NOW),
-                    each.retry,
-                    (loads[each.pool] + 1) / room.weights.get(each.pool, 1),
-                    by_age(each),
-                ),
-            )
+        best = min(
+            candidates,
+            key=lambda each: (
+                -effective_priority(each, AGEING, NOW),
+                each.retry,
+                (loads[each.pool] + 1) / room.weights.get(each.pool, 1),
+                by_age(each),
+            ),
         )
-        grant(best)
+        serve(best, others)
     return found
 
 

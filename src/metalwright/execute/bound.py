@@ -5,7 +5,7 @@ are. It counts the time in which the operation, and those before it, could start
 a freeze, a back-off, on hold, behind a rollout that is paused, or without an answer of the BMC.
 
 Write H for the longest that a slot can be held, and let everything compared be overdue: that is so
-from `overdue_at` of an operation and of all that have waited longer. From then on only these, its
+from `overdue_at` of an operation and of all that have waited as long. From then on only these, its
 *elders*, come before it, each of them once: a retry waits anew, behind. Three facts follow (at
 length in `docs/decisions/0016-waiting-is-bounded.md`):
 
@@ -17,17 +17,18 @@ these gives back a slot of the fleet too, which none but the g can take. So the 
 admitted within H, and one with a elders within ceil((a + 1) / g) x H.
 
 *Lines.* An operation whose only limited scope beside the fleet's is s (a rack) lets nobody younger
-into s. Once fewer elders of s wait than s has slots, it has its slot in s after another H; once
-fewer elders at all wait than the fleet has slots, it is admitted after another H.
+into s, nor into the fleet while it fits s. So s is full before it for H, and as long as its elders
+need to pass through; the fleet likewise, and for another H whenever an elder took its place in s.
 
 *The last.* When no elder waits any more, it is admitted within H.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from heapq import heappush, heapreplace
+from itertools import groupby
 
 from metalwright.execute.deadlines import stage_timeouts
 from metalwright.model.inventory import Inventory, ResolvedTemplate
@@ -108,51 +109,46 @@ def admitted_by(
 
     `hold` is H. All that waits has to be given, also what could not start at this time.
     """
-    line = sorted(waiting, key=lambda each: (each.since, natural(each.node), each.key))
-    group, overdue_at, latest = claimants(limits), now, now
-    nth: dict[str, list[datetime]] = {}  # of each scope, as many of the latest as it has slots
+    order = sorted(waiting, key=lambda each: (each.since, natural(each.node), each.key))
+    group, overdue_at, latest, elders = claimants(limits), now, now, 0
+    lines = _Lines(limits, hold)
     found: dict[str, datetime] = {}
-    for elders, each in enumerate(line):
-        group = min(group, *(limits[scope] for scope in each.scopes))
-        overdue_at = max(overdue_at, each.since + overdue_after(each.priority, ageing))
-        turns = overdue_at + -(-(elders + 1) // group) * hold
-        last = max(overdue_at, latest) + hold
-        by = min(turns, last, *_lines(each, nth, limits, overdue_at, hold))
-        found[each.key] = by
-        latest = max(latest, by)
-        for scope in each.scopes:
-            _remember(nth.setdefault(scope, []), by, limits[scope])
+    for _, tied in groupby(order, key=lambda each: each.since):
+        alike = list(tied)
+        for each in alike:
+            lines.join(each)
+            overdue_at = max(overdue_at, each.since + overdue_after(each.priority, ageing))
+        for each in alike:
+            group = min(group, *(limits[scope] for scope in each.scopes))
+            turns = overdue_at + -(-(elders + 1) // group) * hold
+            last = max(overdue_at, latest) + hold
+            by = min(turns, last, *(overdue_at + wait for wait in lines.waits(each)))
+            found[each.key], latest, elders = by, max(latest, by), elders + 1
     return found
 
 
-def _lines(
-    each: Waiting,
-    nth: Mapping[str, list[datetime]],
-    limits: Mapping[str, int],
-    overdue_at: datetime,
-    hold: timedelta,
-) -> Iterable[datetime]:
-    """The bound by lines, where an operation is in one scope beside the fleet's at most."""
-    narrow = [scope for scope in each.scopes if scope != FLEET]
-    if len(narrow) > 1:
-        return
-    ready = overdue_at
-    for scope in narrow:
-        ready = max(overdue_at, _nth(nth, scope, limits, overdue_at)) + hold
-    yield max(ready, _nth(nth, FLEET, limits, overdue_at)) + hold
+class _Lines:
+    """How many wait for each scope, and the bound by lines that follows."""
 
+    def __init__(self, limits: Mapping[str, int], hold: timedelta) -> None:
+        self._limits, self._hold = limits, hold
+        self._waiting: Counter[str] = Counter()
+        self._crossed: set[str] = set()  # scopes that one waits for together with others
 
-def _nth(
-    nth: Mapping[str, list[datetime]], scope: str, limits: Mapping[str, int], default: datetime
-) -> datetime:
-    """When fewer elders in the scope still wait than it has slots."""
-    instants = nth.get(scope, [])
-    return instants[0] if len(instants) == limits[scope] else default
+    def join(self, each: Waiting) -> None:
+        """One more has waited as long as those that are asked for next."""
+        self._waiting.update(each.scopes)
+        narrow = [scope for scope in each.scopes if scope != FLEET]
+        if len(narrow) > 1:
+            self._crossed.update(narrow)
 
-
-def _remember(instants: list[datetime], by: datetime, limit: int) -> None:
-    """Keep the latest instants, as many as the limit, the earliest of them first."""
-    if len(instants) < limit:
-        heappush(instants, by)
-    elif by > instants[0]:
-        heapreplace(instants, by)
+    def waits(self, each: Waiting) -> Iterator[timedelta]:
+        """The longest wait of one, where it is in one scope beside the fleet's at most."""
+        narrow = [scope for scope in each.scopes if scope != FLEET]
+        if len(narrow) > 1 or not self._crossed.isdisjoint(narrow):
+            return
+        holds = 1.0 if not narrow else 0.0
+        for scope in narrow:
+            others = self._waiting[scope] - 1
+            holds += 1 + others / self._limits[scope] + self._waiting[scope]
+        yield self._hold * (holds + (self._waiting[FLEET] - 1) / self._limits[FLEET])

@@ -10,11 +10,15 @@ The order. An operation ages: its effective priority is its own plus `step` for 
 1. Overdue ones, the one that waits longest first. One that does not fit claims slots, which nobody
    behind it may take in this pass: from its smallest limit to its largest, one slot in each scope
    up to the first that is full. So nothing wide stands idle for somebody who waits for something
-   narrow. The few oldest (`claimants`) claim one slot in every scope but `fleet`: these get their
-   turn whatever the others do, which bounds how long anybody waits.
+   narrow. The few oldest (`claimants`), by age and then by name, claim one slot in every scope but
+   `fleet`: they get their turn whatever the others do, which bounds how long anybody waits.
 2. The others: higher effective priority first; within one first attempts before retries; then the
-   pool with the least (slots held + 1) / weight; within a pool the one that waits longest; then the
-   name in natural order. What does not fit is passed over.
+   pool with the least (slots held + 1) / weight; within a pool the one that waits longest. What
+   does not fit is passed over.
+
+Of those that wait equally long the one comes first that most others wait behind for the very same
+slots (the fullest rack), then the name in natural order. Racks are so emptied evenly, and at the
+end of a rollout the fleet's slots are not idle before the last few full ones.
 
 What waits is kept in buckets of equal pool, scopes, priority and attempt, the buckets in lines of
 equal pool, priority and attempt. Only the first of a bucket can be next, a bucket with a full scope
@@ -111,37 +115,39 @@ class Queue:
         bucket = line.buckets.get(waiting.scopes)
         if bucket is None:
             bucket = line.buckets[waiting.scopes] = Bucket(waiting.scopes)
-        elif bucket.entries[-1] < entry:
-            bucket.entries.append(entry)
-            return
-        elif bucket.entries[0] < entry:
-            insort(bucket.entries, entry)
-            return
         else:
             _forget_head(line, bucket)
-        bucket.entries.insert(0, entry)
-        insort(line.heads, item_of(bucket, 0))
+        if bucket.entries and entry > bucket.entries[-1]:
+            bucket.entries.append(entry)
+        else:
+            insort(bucket.entries, entry)
+        _note_head(line, bucket)
 
     def _remove(self, entry: Entry) -> None:
         waiting = entry[3]
         key = (waiting.pool, waiting.priority, waiting.retry)
         line = self._lines[key]
         bucket = line.buckets[waiting.scopes]
-        at = bisect_left(bucket.entries, entry)
-        if at == 0:
-            _forget_head(line, bucket)
-        del bucket.entries[at]
-        if not bucket.entries:
-            del line.buckets[waiting.scopes]
-            if not line.buckets:
-                del self._lines[key]
-        elif at == 0:
-            insort(line.heads, item_of(bucket, 0))
+        _forget_head(line, bucket)
+        del bucket.entries[bisect_left(bucket.entries, entry)]
+        if bucket.entries:
+            _note_head(line, bucket)
+            return
+        del line.buckets[waiting.scopes]
+        if not line.buckets:
+            del self._lines[key]
 
 
 def _entry(waiting: Waiting) -> Entry:
     return (waiting.since, natural(waiting.node), waiting.key, waiting)
 
 
+def _note_head(line: Line, bucket: Bucket) -> None:
+    insort(line.heads, item_of(bucket, 0))
+    insort(line.oldest, (*bucket.entries[0][:3], bucket))
+
+
 def _forget_head(line: Line, bucket: Bucket) -> None:
+    """To be called before the bucket changes."""
     del line.heads[bisect_left(line.heads, item_of(bucket, 0))]
+    del line.oldest[bisect_left(line.oldest, (*bucket.entries[0][:3], bucket))]

@@ -40,23 +40,30 @@ class Bucket:
     narrow: tuple[str, ...] = ()
 
 
-Item = tuple[datetime, NaturalKey, str, Bucket, int]  # an entry of a bucket, and its number
+Item = tuple[datetime, int, NaturalKey, str, Bucket, int]
+"""An entry of a bucket: since when it waits, less how many it has behind it, name and key, the
+bucket and its number in it.
+"""
 
 
 @dataclass(slots=True)
 class Line:
-    """The buckets of one pool, priority and attempt; `heads` has the first of each, in order."""
+    """The buckets of one pool, priority and attempt. `heads` has the first of each in the order in
+    which they are served, `oldest` in that of age and name alone.
+    """
 
     pool: str
     priority: int
     retry: bool
     buckets: dict[tuple[str, ...], Bucket] = field(default_factory=dict)
     heads: list[Item] = field(default_factory=list)
+    oldest: list[tuple[datetime, NaturalKey, str, Bucket]] = field(default_factory=list)
 
 
 def item_of(bucket: Bucket, number: int) -> Item:
     """An entry of a bucket with what it is compared by."""
-    return (*bucket.entries[number][:3], bucket, number)
+    since, name, key, _ = bucket.entries[number]
+    return since, number - len(bucket.entries), name, key, bucket, number
 
 
 class Stream:
@@ -66,9 +73,20 @@ class Stream:
         self.pool, self.priority, self.retry = line.pool, line.priority, line.retry
         self._heads, self._at = line.heads, 0
         self._next: list[Item] = []  # of buckets whose first had its turn
+        self._served: dict[tuple[str, ...], int] = {}  # how many of a bucket had theirs before
+        self.oldest = line.oldest
+
+    def served(self, bucket: Bucket, count: int) -> None:
+        """The first of a bucket had their turn; told before anything is looked at."""
+        self._served[bucket.scopes] = count
 
     def peek(self) -> Item | None:
         """The one that waits longest."""
+        while self._at < len(self._heads) and self._heads[self._at][4].scopes in self._served:
+            bucket = self._heads[self._at][4]
+            self._at += 1
+            if self._served[bucket.scopes] < len(bucket.entries):
+                heappush(self._next, item_of(bucket, self._served[bucket.scopes]))
         head = self._heads[self._at] if self._at < len(self._heads) else None
         if self._next and (head is None or self._next[0] < head):
             return self._next[0]
@@ -83,7 +101,7 @@ class Stream:
 
     def follow(self, item: Item) -> None:
         """Let the one behind this one in its bucket have a turn."""
-        bucket, number = item[3], item[4] + 1
+        bucket, number = item[4], item[5] + 1
         if number < len(bucket.entries):
             heappush(self._next, item_of(bucket, number))
 
@@ -104,18 +122,49 @@ class Pass:
 
     def run(self, grant: Grant) -> None:
         """Grant what there is to grant."""
-        if not self._is_over():
-            self._overdue(grant)
-        if not self._is_over():
-            self._others(grant)
+        for phase in (self._oldest, self._overdue, self._others):
+            if not self._is_over():
+                phase(grant)
 
     def _is_over(self) -> bool:
         return self._enough or FLEET in self._full
 
+    def _oldest(self, grant: Grant) -> None:
+        """Serve the overdue strictly by age and name, until as many as may claim all their scopes
+        do so.
+        """
+        turns: list[tuple[datetime, NaturalKey, str, int, int, int]] = []
+
+        def queue_up(number: int, at: int, index: int) -> None:
+            stream = self._streams[number]
+            if at < len(stream.oldest):
+                bucket = stream.oldest[at][3]
+                if index < len(bucket.entries):
+                    since, name, key, _ = bucket.entries[index]
+                    if since <= self._overdue_since(stream):
+                        heappush(turns, (since, name, key, number, at, index))
+
+        for number in range(len(self._streams)):
+            queue_up(number, 0, 0)
+        while turns and self._claiming > 0 and not self._is_over():
+            *_, number, at, index = heappop(turns)
+            stream = self._streams[number]
+            bucket = stream.oldest[at][3]
+            self._serve_overdue(item_of(bucket, index), grant)
+            stream.served(bucket, index + 1)
+            queue_up(number, at, index + 1)
+            if index == 0:
+                queue_up(number, at + 1, 0)
+        self._claiming = 0
+
+    def _overdue_since(self, stream: Stream) -> datetime:
+        """What waits in this line since then or longer is overdue."""
+        return self._now - overdue_after(stream.priority, self._ageing)
+
     def _overdue(self, grant: Grant) -> None:
         turns: list[tuple[Item, int, datetime]] = []
         for number, stream in enumerate(self._streams):
-            by = self._now - overdue_after(stream.priority, self._ageing)
+            by = self._overdue_since(stream)
             item = stream.peek()
             if item is not None and item[0] <= by:
                 turns.append((item, number, by))
@@ -127,7 +176,7 @@ class Pass:
             if self._serve_overdue(item, grant):
                 stream.follow(item)
             following = stream.peek()
-            while following is not None and self._is_idle(following[3]):
+            while following is not None and self._is_idle(following[4]):
                 stream.drop()
                 following = stream.peek()
             if following is not None and following[0] <= by:
@@ -135,7 +184,7 @@ class Pass:
 
     def _is_idle(self, bucket: Bucket) -> bool:
         """Whether nobody in the bucket can get or claim anything any more."""
-        return self._claiming == 0 and self._narrow(bucket)[0] in self._full
+        return self._narrow(bucket)[0] in self._full
 
     def _narrow(self, bucket: Bucket) -> tuple[str, ...]:
         if not bucket.narrow:
@@ -144,7 +193,7 @@ class Pass:
 
     def _serve_overdue(self, item: Item, grant: Grant) -> bool:
         """Offer or claim; whether the one behind it can have any use of that."""
-        bucket, narrow = item[3], self._narrow(item[3])
+        bucket, narrow = item[4], self._narrow(item[4])
         full = next((at for at, scope in enumerate(narrow) if scope in self._full), None)
         if full is None:
             self._offer(item, grant)
@@ -166,7 +215,7 @@ class Pass:
         while turns and not self._is_over():
             number = min(turns, key=lambda number: self._rank(number, turns[number]))
             stream, item = self._streams[number], turns[number][1]
-            if self._full.isdisjoint(item[3].scopes):
+            if self._full.isdisjoint(item[4].scopes):
                 stream.drop()
                 self._offer(item, grant)
                 stream.follow(item)
@@ -179,12 +228,12 @@ class Pass:
     def _turn(self, stream: Stream) -> tuple[int, Item] | None:
         """The effective priority of the first of a line that fits, and itself."""
         item = stream.peek()
-        while item is not None and not self._full.isdisjoint(item[3].scopes):
+        while item is not None and not self._full.isdisjoint(item[4].scopes):
             stream.drop()
             item = stream.peek()
         if item is None or item[0] > self._now:
             return None
-        waiting = item[3].entries[item[4]][3]
+        waiting = item[4].entries[item[5]][3]
         return effective_priority(waiting, self._ageing, self._now), item
 
     def _rank(self, number: int, turn: tuple[int, Item]) -> tuple[int, bool, float, Item]:
@@ -197,7 +246,7 @@ class Pass:
         return (held + 1) / self._room.weights.get(pool, 1)
 
     def _offer(self, item: Item, grant: Grant) -> None:
-        bucket, number = item[3], item[4]
+        bucket, number = item[4], item[5]
         waiting = bucket.entries[number][3]
         answer = grant(waiting)
         if answer is Answer.GRANTED:
