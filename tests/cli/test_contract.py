@@ -20,6 +20,7 @@ COMMANDS = (
     "history",
     "adopt",
     "retry",
+    "queue",
     "hold",
     "resume",
     "cancel",
@@ -27,7 +28,7 @@ COMMANDS = (
     "schema",
     "demo",
 )
-PRINTS_DATA = ("validate", "plan", "status", "show", "explain", "history")
+PRINTS_DATA = ("validate", "plan", "status", "show", "explain", "history", "queue")
 
 
 def mw(*words: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from inspect import getdoc
 
 import typer
 
-from metalwright.cli import adopt, apply, brakes, daemon, demo, inspect, node, plan, validate
+from metalwright.cli import adopt, apply, brakes, daemon, demo, inspect, node, plan, queue, validate
 from metalwright.cli.common import ERROR, USAGE, report
 from metalwright.errors import InventoryError, MetalwrightError
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for room in (validate, plan, apply, daemon, inspect, node, adopt, brakes, demo):
+for room in (validate, plan, apply, daemon, inspect, queue, node, adopt, brakes, demo):
     room.register(app)
 
 for command in app.registered_commands:

@@ -120,11 +120,15 @@ def hold(
         in_git = chosen.held_in_git()
         free = sorted(set(chosen.adopted).difference(in_git))
         held = fleet.store.hold(free, reason.strip(), getpass.getuser(), fleet.clock())
-        running = chosen.under_way().keys() & set(held)
+        ending = {name: one for name, one in chosen.under_way().items() if name in held}
     if held:
         say(f"held {len(held)}: {fold(held)}")
+        running = [name for name, one in ending.items() if one.stage is not None]
         if running:
-            say(f"what is under way gives way at its next safe point: {fold(running)}")
+            say(f"what runs gives way at its next safe point: {fold(running)}")
+        queued = sorted(ending.keys() - set(running))
+        if queued:
+            say(f"what is queued is dropped: {fold(queued)}")
         say("to hold them in git instead, commit this to each Node:")
         say(hold_text(reason.strip()))
     if in_git:

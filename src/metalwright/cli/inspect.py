@@ -28,6 +28,7 @@ from metalwright.history import CommitEffect, timeline
 from metalwright.model.fields import format_duration
 from metalwright.model.noderange import fold
 from metalwright.model.operation import Operation
+from metalwright.model.plan import Fate, InProgress
 from metalwright.model.rollout import Rollout
 
 OPERATIONS_READ_MAX = 10_000
@@ -152,9 +153,23 @@ def _states(seen: Look) -> dict[str, str]:
     states = {each.node: f"{each.reason}: {each.message}" for each in seen.plan.blocked}
     states |= {each.node: f"to change: {each.verb}" for each in seen.plan.actions}
     for each in seen.plan.in_progress:
-        stage = each.stage.value if each.stage is not None else "queued"
-        states[each.node] = f"{each.verb}: {stage}, attempt {each.attempt}"
+        states[each.node] = f"{each.verb}: {_stage(each)}{_ending(each, seen)}"
     return states
+
+
+def _stage(each: InProgress) -> str:
+    if each.stage is not None:
+        return f"{each.stage}, attempt {each.attempt}"
+    return f"queued, {each.attempt} failed" if each.attempt else "queued"
+
+
+def _ending(each: InProgress, seen: Look) -> str:
+    """What is going to end it, if anything."""
+    remembered = seen.memory.nodes.get(each.node)
+    operation = remembered.operation if remembered is not None else None
+    if operation is not None and operation.cancelled_by:
+        return f"; to be cancelled ({operation.cancelled_by})"
+    return f"; to {each.fate}: {each.why}" if each.fate is not Fate.CONTINUE else ""
 
 
 def history(
