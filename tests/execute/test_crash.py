@@ -10,19 +10,32 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from execute_rig import OFF, Rig, a_target
+from execute_rig import OFF, RULES, START, Rig, a_node, a_target, an_inventory
 
 from metalwright.drivers.fake_faults import Fault, FaultKind
 from metalwright.drivers.fake_node import FakeNode
+from metalwright.execute import CycleReport
 from metalwright.model.desired import Target
 from metalwright.model.documents import Node
 from metalwright.model.observed import Power
-from metalwright.model.operation import Effect, OperationState, Verb
+from metalwright.model.operation import (
+    Effect,
+    EffectKind,
+    JournalEntry,
+    Memory,
+    OperationState,
+    Verb,
+)
+from metalwright.model.plan import Plan
+from metalwright.model.policy import Quarantine, Retries, StartRate
+from metalwright.model.rollout import Rollout, RolloutState
 from metalwright.model.template import Method, WipePolicy
 from metalwright.store import Store
 
@@ -79,6 +92,23 @@ class MortalStore:
             self.fuse.boundary()
 
 
+class ActedOn(Rig):
+    """A rig that the outside acts on between two cycles, and whose plans say more."""
+
+    before_cycle: Callable[[Rig], None] = staticmethod(lambda _rig: None)
+    more: Callable[[Rig, Plan], Plan] = staticmethod(lambda _rig, plan: plan)
+
+    def plan(self) -> Plan:
+        return self.more(self, super().plan())
+
+    def settled(self) -> bool:
+        return super().settled() and not self.store.memory().rollouts
+
+    def cycle(self, *, look: bool = True) -> CycleReport:
+        self.before_cycle(self)
+        return super().cycle(look=look)
+
+
 @dataclass
 class End:
     """What a run came to: the machine's counts, the operation's end, how often it was killed."""
@@ -89,13 +119,15 @@ class End:
     carries: Target | None
     boundaries: int
     deaths: int
+    memory: Memory
+    journal: list[JournalEntry]
 
 
-def live(directory: Path, scenario: Callable[[Rig], None], kills: Callable[[int], bool]) -> End:
+def live(directory: Path, scenario: Callable[[ActedOn], None], kills: Callable[[int], bool]) -> End:
     directory.mkdir()
     fuse = Fuse(kills)
     deaths = 0
-    with Rig(directory, seed=SEED) as rig:
+    with ActedOn(directory, seed=SEED) as rig:
         rig.step_s = 6.0
         rig.adopt()
         scenario(rig)
@@ -129,6 +161,8 @@ def live(directory: Path, scenario: Callable[[Rig], None], kills: Callable[[int]
             carries=applied.target if applied is not None else None,
             boundaries=fuse.passed,
             deaths=deaths,
+            memory=rig.store.memory(),
+            journal=rig.journal(),
         )
 
 
@@ -190,3 +224,134 @@ def test_killed_again_and_again_it_still_comes_to_the_same_end(tmp_path: Path, s
     assert (end.state, end.carries) == (calm.state, calm.carries)
     assert end.machine.power_ons == calm.machine.power_ons
     assert end.machine.wipes == calm.machine.wipes
+
+
+def events(end: End, event: str) -> list[str]:
+    return [line.detail for line in end.journal if line.event == event]
+
+
+def killed_everywhere(
+    directory: Path, scenario: Callable[[ActedOn], None]
+) -> tuple[End, list[End]]:
+    """A life without a death, and one for every boundary at which there can be one."""
+    calm = live(directory / "calm", scenario, lambda _number: False)
+    ends = [
+        live(directory / f"at-{kill_at}", scenario, lambda number: number == kill_at)  # noqa: B023
+        for kill_at in range(calm.boundaries)
+    ]
+    assert [end.deaths for end in ends] == [1] * calm.boundaries
+    return calm, ends
+
+
+@pytest.mark.parametrize("asked_at", ["wipe", "power on"])
+def test_a_cancellation_outlives_every_death_and_is_carried_out_once(
+    tmp_path: Path, asked_at: str
+) -> None:
+    def scenario(rig: ActedOn) -> None:
+        rebuild_of_a_running_machine(rig)
+
+        def cancels(rig: Rig) -> None:
+            if asked_at in rig.told() and rig.operation().unfinished:
+                rig.store.cancel(["n0"], "grace", rig.clock())
+
+        rig.before_cycle = cancels
+
+    calm, ends = killed_everywhere(tmp_path, scenario)
+    assert calm.state is OperationState.CANCELLED
+    for end in ends:
+        assert end.state is OperationState.CANCELLED
+        assert events(end, "cancelled") == ["cancelled by grace"]
+        assert len(events(end, "cancel")) == 1
+        failed = end.memory.nodes["n0"].failed
+        assert failed is not None
+        assert failed.cancelled_by == "grace"
+        assert end.memory.nodes["n0"].failures == 0
+        # A power-on that was journalled and never sent is not sent after the cancellation.
+        assert end.machine.power_ons <= calm.machine.power_ons
+        assert end.machine.wipes == calm.machine.wipes
+
+
+def test_a_start_token_is_taken_with_its_intent_whenever_it_dies(tmp_path: Path) -> None:
+    def scenario(rig: ActedOn) -> None:
+        rules = replace(RULES, start_rates=(StartRate(starts=1, per=900),))
+        rig.inventory = an_inventory([a_node("n0")], rules)
+        rig.store.take_starts({"start/fleet": rig.clock() + timedelta(seconds=1_500)})
+        rebuild_of_a_running_machine(rig)
+
+    calm, ends = killed_everywhere(tmp_path, scenario)
+    assert calm.state is OperationState.ACTIVE
+    for end in [calm, *ends]:
+        assert (end.state, end.attempt) == (OperationState.ACTIVE, 1)
+        assert counts(end.machine) == counts(calm.machine)
+        started = [
+            line.at
+            for line in end.journal
+            if line.effect is not None and line.effect.kind is EffectKind.POWER_ON
+            if line.event == "intent"
+        ]
+        assert started[0] >= START + timedelta(seconds=1_500)
+        assert end.memory.starts["start/fleet"] == started[-1] + timedelta(seconds=900)
+        for before, after in pairwise(started):
+            assert after - before >= timedelta(seconds=900), "a repeated one takes another"
+
+
+def test_a_quarantine_is_written_with_the_failure_that_it_follows_from(tmp_path: Path) -> None:
+    def scenario(rig: ActedOn) -> None:
+        rules = replace(
+            RULES,
+            retries=Retries(attempts_max=1, backoff_min=30, backoff_max=300),
+            quarantine=Quarantine(failures=1),
+        )
+        rig.inventory = an_inventory([a_node("n0")], rules)
+        rig.driver.inject("n0", Fault(kind=FaultKind.NEVER_BOOTS))
+        rig.want("n0", Verb.DEPLOY, a_target())
+
+    calm, ends = killed_everywhere(tmp_path, scenario)
+    for end in [calm, *ends]:
+        assert end.state is OperationState.FAILED
+        node = end.memory.nodes["n0"]
+        assert node.failures == 1
+        assert node.quarantine is not None
+        assert len(events(end, "failed")) == len(events(end, "quarantined")) == 1
+        assert node.quarantine.at == next(line.at for line in end.journal if line.event == "failed")
+
+
+def test_what_a_plan_found_out_is_written_once_whenever_it_dies(tmp_path: Path) -> None:
+    def scenario(rig: ActedOn) -> None:
+        began = rig.clock()
+        rollout = Rollout(
+            id="5" * 64,
+            pool="ci",
+            holder="Pool ci",
+            template="debian",
+            target_digest=ANEW.digest,
+            revision="c" * 40,
+            began_at=began,
+            waves=(("n0",),),
+            wave_began_at=began,
+        )
+
+        def found_out(rig: Rig, plan: Plan) -> Plan:
+            """What the planner would say of the rollout, from the memory alone."""
+            known = rig.store.memory().rollouts.get(rollout.id)
+            applied = rig.store.memory().nodes["n0"].applied
+            done = applied is not None and applied.target == ANEW
+            if done and known is None:
+                return plan
+            now = replace(
+                known or rollout, state=RolloutState.DONE if done else RolloutState.RUNNING
+            )
+            return replace(plan, rollouts=(now,), consents=("k1",), holds_in_git=("n0",))
+
+        rig.more = found_out
+        rig.store.hold(["n0"], "a disk is being changed", "grace", rig.clock())
+        rebuild_of_a_running_machine(rig)
+
+    calm, ends = killed_everywhere(tmp_path, scenario)
+    for end in [calm, *ends]:
+        assert end.state is OperationState.ACTIVE
+        assert counts(end.machine) == counts(calm.machine)
+        assert end.memory.consents == {"k1"}
+        assert end.memory.rollouts == {}
+        assert end.memory.nodes["n0"].hold is None
+        assert events(end, "hold")[1:] == ["git holds it by now"]
