@@ -18,6 +18,9 @@ INSTALLED := $(VENV)/.installed
 # make test: worker processes, and more arguments for pytest (ARGS="tests/model -k selector").
 TEST_WORKERS ?= 2
 ARGS ?=
+# make simulate: which seeds, or the scenario file that is replayed (SCENARIO=scenario-7.json).
+SEEDS ?= ci
+SCENARIO ?=
 # make demo: more arguments for `mw demo` (DEMO_ARGS="--dir lab --stay").
 DEMO_ARGS ?=
 
@@ -43,6 +46,11 @@ check: $(INSTALLED) ## Lint, formatting, types, architecture, freshness of schem
 .PHONY: test
 test: $(INSTALLED) packages ## Run every test, those against real components included
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: simulate
+simulate: $(INSTALLED) ## Run the whole daemon under virtual time, with faults (SEEDS=ci, long, 20 or 5-9)
+	$(BIN)/python tests/simulation/simulate.py --workers $(TEST_WORKERS) \
+	  $(if $(SCENARIO),--scenario $(SCENARIO),--seeds $(SEEDS))
 
 .PHONY: benchmark
 benchmark: $(INSTALLED) ## Measure load, resolve, plan, memory, and the throughput of the engine

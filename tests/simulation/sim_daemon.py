@@ -143,7 +143,9 @@ class Surroundings:
 
 
 class SimDaemon:
-    """One process, from its start to its end."""
+    """One process, from its start to its end. `driver_kind` is how it reaches the machines."""
+
+    driver_kind: type[SimDriver] = SimDriver
 
     def __init__(self, around: Surroundings, number: int) -> None:
         self.around, self.number = around, number
@@ -208,7 +210,7 @@ class SimDaemon:
 
     def _driver(self) -> SimDriver:
         dice = random.Random(f"{self.around.seed}/driver/{self.number}")
-        return SimDriver(
+        return self.driver_kind(
             self.around.room, dice, lambda what: self.around.boundary(self, what), self.number
         )
 

@@ -30,6 +30,9 @@ from metalwright.model.documents import Node
 from metalwright.model.observed import Identity, Power, Reading
 from metalwright.model.operation import Effect, EffectKind
 
+STRANGERS = "e" * 64
+"""What a machine reports that was switched on by hand and found something to boot."""
+
 LATE_S = 4.0
 """A BMC that has lost an answer has acted within this time: the engine lets it settle for 5 s."""
 
@@ -137,7 +140,11 @@ class MachineRoom:
     def press(self, node: str, power: Power) -> None:
         """Somebody in the room holds the power button."""
         machine = self.machines[node]
-        machine.state = pressed(machine.state, power, self._call(node))
+        before = machine.state
+        machine.state = pressed(before, power, self._call(node))
+        if machine.state is not before and machine.state.on_at is not None:
+            # What it boots by itself says what it is: an older system, or a stranger's.
+            machine.state = replace(machine.state, digest=before.disk_digest or STRANGERS)
 
     def fault(self, node: str, *kinds: str) -> bool:
         """Whether one of these faults holds for the node now; counted when it does."""

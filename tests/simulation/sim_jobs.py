@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sim_oracles import Violation
 from sim_scenario import Recipe, Scenario, generate
 from sim_world import Result, play
 
-CRASH_RUNS_MAX = 60
+CRASH_RUNS_MAX = 40
 """Runs of one scenario with a crash at each of its boundaries; longer ones are sampled evenly."""
 
 RECIPES = {
@@ -120,13 +120,15 @@ def compare(figures: Figures, result: Result, home: Path) -> None:
         figures.violations.append((violation, result.scenario, ()))
 
 
-def every_crash(scenario: Scenario, home: Path) -> Iterator[tuple[Result, tuple[int, ...]]]:
+def every_crash(
+    scenario: Scenario, home: Path, runs_max: int = CRASH_RUNS_MAX
+) -> Iterator[tuple[Result, tuple[int, ...]]]:
     """The scenario as it is, then killed at each boundary of it, then at some pairs of them."""
     whole = play(scenario, home)
     yield whole, ()
     if whole.violations:
         return
-    step = max(1, whole.boundaries // CRASH_RUNS_MAX)
+    step = max(1, whole.boundaries // runs_max)
     first = scenario.seed % step + 1
     for number in range(first, whole.boundaries + 1, step):
         crash_at = (number,) if number % 4 else (number, number + 1 + scenario.seed % 7)
@@ -136,8 +138,3 @@ def every_crash(scenario: Scenario, home: Path) -> Iterator[tuple[Result, tuple[
             said = f"killed at {crash_at}, {wrong[:3]} end otherwise than when not killed"
             result.violations.append(Violation("crashes change no end", result.virtual_s, said))
         yield result, crash_at
-
-
-def replayed(scenario: Scenario, home: Path, crash_at: tuple[int, ...] = ()) -> Result:
-    """A scenario by itself, as `SCENARIO=` plays it."""
-    return play(replace(scenario), home, crash_at)

@@ -109,7 +109,7 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
         calls_max=dice.choice((1_000, 1_000, max(8, nodes // 4))),
         interval_s=dice.choice((15.0, 30.0)),
         busy_interval_s=dice.choice((2.0, 5.0, 8.0)),
-        cycle_gap_s=dice.choice((0.3, 2.0, 5.0)),
+        cycle_gap_s=dice.choice((1.0, 3.0, 5.0)),
         effects_max=max(8, min(256, nodes)),
         events=(),
     )
@@ -224,7 +224,7 @@ def _faults(scenario: Scenario, dice: random.Random, recipe: Recipe, span_s: flo
     events = []
     for name in scenario.shape.names:
         if kinds and dice.random() < share:
-            spans = (30.0, 120.0) if recipe.dense else (30.0, 120.0, 600.0, 1_800.0)
+            spans = (30.0, 120.0) if recipe.dense else (30.0, 120.0, 600.0)
             for_s = round(dice.choice(spans) * dice.uniform(0.5, 1.0), 3)
             what = {"node": name, "fault": dice.choice(kinds), "for_s": for_s}
             events.append(_event(dice, span_s, "fault", what))

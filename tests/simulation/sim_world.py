@@ -30,7 +30,7 @@ from metalwright.settings import ExecuteSettings, ObserveSettings, Settings
 from metalwright.store import FleetLock, Store
 
 OPERATOR_S = 45.0
-STAYS_S = 300.0
+STAYS_S = 180.0
 FIX_S = 60.0
 CHECK_CYCLES = 16
 
@@ -67,7 +67,9 @@ class World:
         home: Path,
         crash_at: tuple[int, ...] = (),
         tell: Callable[[str], None] | None = None,
+        daemons: type[SimDaemon] = SimDaemon,
     ) -> None:
+        self._daemons = daemons
         self.scenario, self.home, self.shape = scenario, home, scenario.shape
         self._say = tell
         self._hash = hashlib.blake2b(digest_size=16)
@@ -199,7 +201,7 @@ class World:
 
     def _start(self) -> None:
         self._number += 1
-        self._daemon = SimDaemon(self.around, self._number)
+        self._daemon = self._daemons(self.around, self._number)
         self._daemon.start()
 
     def _crash(self, down_s: float) -> None:
@@ -459,12 +461,16 @@ def play(
     home: Path,
     crash_at: tuple[int, ...] = (),
     tell: Callable[[str], None] | None = None,
+    daemons: type[SimDaemon] = SimDaemon,
 ) -> Result:
-    """Run a scenario in a directory of its own, which is removed afterwards."""
+    """Run a scenario in a directory of its own, which is removed afterwards.
+
+    `daemons` is what is started; a test may build one that is broken on purpose.
+    """
     where = home / f"run-{scenario.seed}"
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
     try:
-        return World(scenario, where, crash_at, tell).run()
+        return World(scenario, where, crash_at, tell, daemons).run()
     finally:
         shutil.rmtree(where, ignore_errors=True)

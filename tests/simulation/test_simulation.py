@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sim_daemon import SimDaemon
+from sim_driver import SimDriver
+from sim_jobs import RECIPES, every_crash
 from sim_scenario import Recipe, Scenario, generate
+from sim_shrink import shrink
 from sim_world import play
 
+from metalwright.model.documents import Node
+from metalwright.model.operation import Effect
+
 SMALL = Recipe(nodes=(10, 16), changes=(3, 5), speed=(10.0,))
-SEEDS = range(100, 106)
+SEEDS = range(100, 104)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -46,3 +54,39 @@ def test_a_seed_replays_exactly_in_another_process_too(home: Path) -> None:
     )
     assert done.stdout.strip() == first.trace
     assert play(generate(101, SMALL), home).trace == first.trace
+
+
+def test_a_daemon_that_is_killed_comes_to_the_same_end(home: Path) -> None:
+    scenario = replace(generate(109, RECIPES["crashes"]), nodes=2, pools=2)
+    runs = list(every_crash(scenario, home, runs_max=6))
+    assert len(runs) > 6
+    assert [result.violations for result, _crash_at in runs] == [[] for _ in runs]
+    assert sum(result.crashes for result, _crash_at in runs) >= 6
+
+
+class Twice(SimDriver):
+    """Tells the BMC everything twice."""
+
+    def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
+        super().apply(node, effect, timeout_s)
+        super().apply(node, effect, timeout_s)
+
+
+class Stammering(SimDaemon):
+    """A daemon with a driver that is broken on purpose."""
+
+    driver_kind = Twice
+
+
+def test_a_broken_oracle_is_shrunk_to_what_breaks_it(home: Path) -> None:
+    def fails(candidate: Scenario) -> bool:
+        result = play(candidate, home, daemons=Stammering)
+        return any(each.oracle == "one effect for one intent" for each in result.violations)
+
+    scenario = generate(103, SMALL)
+    assert fails(scenario)
+    small = shrink(scenario, fails, runs_max=60)
+    assert len(small.events) == 1
+    assert small.nodes < scenario.nodes
+    assert fails(Scenario.parse(small.text()))
+    assert play(small, home).violations == []
