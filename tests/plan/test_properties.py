@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metalwright.model.hardware import Lifecycle
+from metalwright.model.hardware import Hold, Lifecycle
 from metalwright.model.observed import BootProgress, Identity, Power
-from metalwright.model.operation import OperationState, Verb
-from metalwright.model.policy import BlastRadius
+from metalwright.model.operation import LocalHold, OperationState, Quarantined, Verb
+from metalwright.model.policy import BlastRadius, Radius
+from metalwright.model.rollout import RolloutState
+from metalwright.model.tenancy import RolloutStrategy, Waves
 from metalwright.plan import render_text
 from metalwright.plan.blockers import stranger, unseen
 from metalwright.plan.difference import Case, difference, plainly_as_desired
@@ -27,6 +30,13 @@ TEMPLATES: dict[str, dict[str, Any]] = {
     "local": {"method": "local"},
     "installed": {"method": "disk", "image": image_of("rocky", disk=True)},
 }
+STRATEGIES = [
+    None,
+    None,
+    RolloutStrategy(waves=Waves(nodes=2), failures_max=1),
+    RolloutStrategy(waves=Waves(label="rack"), canaries=0, soak=60),
+    RolloutStrategy(waves=Waves(percent=50), soak=0, confirm=120),
+]
 ABANDONED = "c0ffee" * 6 + "c0ff"
 
 
@@ -39,7 +49,11 @@ def declare(fleet: Fleet, draw: Any) -> None:
         serial = draw(st.sampled_from([f"S-{name}", None]))
         driver = draw(st.sampled_from(["fake", "fake", "ipmi"]))
         rack = draw(st.sampled_from(["a01", "a02"]))
-        fleet.node(name, serial=serial, driver=driver, labels={"rack": rack}, lifecycle=lifecycle)
+        hold = draw(st.sampled_from([None] * 7 + [Hold(reason="x")]))
+        labels = {"rack": rack}
+        fleet.node(
+            name, serial=serial, driver=driver, labels=labels, lifecycle=lifecycle, hold=hold
+        )
     if draw(st.integers(0, 7)) == 7:
         del fleet.nodes["n-3"]
     for name, fields in TEMPLATES.items():
@@ -60,6 +74,7 @@ def declare(fleet: Fleet, draw: Any) -> None:
             drift=draw(st.sampled_from(["report", "correct"])),
             template_edits=draw(st.sampled_from(["immediate", "at-boundary"])),
             data_loss_consent=draw(consent),
+            rollout=draw(st.sampled_from(STRATEGIES)),
         )
         spec = fleet.pools[pool].spec
         fleet.pools[pool] = replace(fleet.pools[pool], spec=replace(spec, nodes=tuple(names)))
@@ -84,8 +99,13 @@ def declare(fleet: Fleet, draw: Any) -> None:
         )
     if draw(st.integers(0, 4)) == 4:
         fleet.freeze("f", selector="rack=a01", until=T0 + hours(1), pass_priority=600)
+    few = st.sampled_from([None, None, None, 1, 2])
     fleet.rules(
-        blast_radius=BlastRadius(nodes_max=draw(st.sampled_from([None, None, 1, 2]))),
+        blast_radius=BlastRadius(
+            nodes_max=draw(few),
+            pools=Radius(nodes_max=draw(few)),
+            labels={"rack": Radius(percent_max=draw(st.sampled_from([None, None, 20, 50])))},
+        ),
         limits={"fleet": draw(st.integers(1, 4)), "labels": {"rack": 2}},
     )
 
@@ -115,12 +135,19 @@ def remember(world: World, draw: Any) -> None:
     """What we did before: nothing, something finished, interrupted, failed or under way."""
     wanted = world.desired().nodes
     for name in wanted:
-        how = draw(st.integers(0, 11))
+        how = draw(st.integers(0, 14))
         if how == 11:
             world.memory.pop(name, None)
             continue
         if name not in world.memory or how == 10:
             world.adopt(name, rebuild=how == 10)
+        if how == 12:
+            world.remember(name, hold=LocalHold(reason="x", by="ada", at=world.now))
+        if how == 13:
+            world.remember(name, quarantine=Quarantined(reason="x", at=world.now), failures=3)
+        if how == 14:
+            cancelled = world.operation(name, state=OperationState.CANCELLED, cancelled_by="ada")
+            world.interrupted(name, failed=cancelled)
         if how in (8, 9):
             world.interrupted(name)
         if how == 9:
@@ -142,10 +169,16 @@ def worlds(draw: Any) -> World:
     world = World()
     declare(world.fleet, draw)
     remember(world, draw)
-    if draw(st.integers(0, 3)) < 3:
+    for _ in range(draw(st.integers(0, 2))):
         declare(world.fleet, draw)
         world.commit()
+        look(world, draw)
+        if draw(st.booleans()):
+            world.succeed()
+            world.forward(timedelta(minutes=draw(st.sampled_from([0, 1, 5, 60]))))
     look(world, draw)
+    if draw(st.integers(0, 4)) == 4:
+        world.context = replace(world.context, former_radius=BlastRadius(nodes_max=2))
     if draw(st.integers(0, 9)) == 9:
         world.context = replace(world.context, abandoned_revision=ABANDONED)
     if draw(st.integers(0, 9)) == 9:
@@ -181,6 +214,27 @@ def test_carrying_a_plan_out_leaves_nothing_that_could_be_done(world):
     world.context = replace(world.context, abandoned_revision=None)
     world.fleet.rules(limits={"fleet": 4})
     world.converged()
+
+
+@settings(max_examples=60, deadline=None)
+@given(worlds())
+def test_every_rollout_comes_to_its_end_or_says_what_it_waits_for(world):
+    world.context = replace(world.context, abandoned_revision=None, limit_nodes=None)
+    world.context = replace(world.context, observed_kind="live", former_radius=None)
+    world.fleet.rules(limits={"fleet": 4})
+    for name, seen in list(world.observed.items()):
+        if seen.error is not None:
+            world.observed[name] = replace(seen, failures=3)
+    for _ in range(14):
+        world.succeed()
+        world.forward(timedelta(minutes=10))
+    plan = world.plan()
+    assert plan.actions == ()
+    for rollout in plan.rollouts:
+        assert rollout.state in (RolloutState.RUNNING, RolloutState.PAUSED)
+        assert rollout.why, "a rollout that stands still says why"
+    if not plan.rollouts:
+        assert "ROLLOUT_WAITS" not in plan.totals.by_blocked
 
 
 @settings(max_examples=100, deadline=None)

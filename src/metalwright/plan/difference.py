@@ -123,19 +123,19 @@ def _from_git(case: Case) -> Difference | None:
         return None
     if not same:
         boundary = ASSIGNMENT in (known.holder.kind, wanted.holder.kind)
-        found = _difference(
+        return _difference(
             case,
             into(wanted.target),
             _boundary(case, known),
             consented=boundary or wanted.data_loss_consent,
+            staged=not boundary,
         )
-        return found if boundary else replace(found, staged=True)
     within = _verb_within(known.target, wanted.target, certain=certain)
     if within is None:
         return None
     reasons = _anew(wanted) if same_target else _edited(case, known)
-    found = _difference(case, within, reasons, consented=wanted.data_loss_consent)
-    return replace(found, edit=certain, staged=True)
+    consented = wanted.data_loss_consent
+    return _difference(case, within, reasons, consented=consented, edit=certain, staged=True)
 
 
 def _verb_within(old: Target, new: Target, *, certain: bool) -> Verb | None:
@@ -172,16 +172,14 @@ def _from_hardware(case: Case) -> Difference | None:
     return _difference(case, verb, (_drift("template", template.name, name, source),))
 
 
-def _difference(
-    case: Case, verb: Verb, reasons: tuple[Reason, ...], *, consented: bool = False
-) -> Difference:
+def _difference(case: Case, verb: Verb, reasons: tuple[Reason, ...], **flags: bool) -> Difference:
     destroys = destroys_data(verb, case.wanted.target.template)
     powers_off = verb in POWERS_OFF and case.power is not Power.OFF
     return Difference(
         verb=verb,
         cause=reasons[0].cause,
         reasons=reasons,
-        consented=consented,
+        **flags,
         disruptive=destroys or powers_off,
         destroys_data=destroys,
     )

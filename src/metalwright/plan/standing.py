@@ -55,8 +55,8 @@ def standing_of(reason: BlockedReason, seen: Observation | None) -> Standing:
         return Standing.STUCK
     if reason in (BlockedReason.FROZEN, BlockedReason.STALE_OBSERVATION):
         return Standing.WAITS
-    if reason is BlockedReason.NOT_OBSERVED and not _silent(seen):
-        return Standing.WAITS
+    if reason is BlockedReason.NOT_OBSERVED and (seen is None or seen.reading is None):
+        return Standing.AWAY if _silent(seen) else Standing.WAITS
     return Standing.AWAY
 
 
