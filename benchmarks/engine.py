@@ -1,6 +1,9 @@
 """Operations per minute and CPU per operation: the whole cycle, on a store with durable intents.
 
-    python benchmarks/engine.py [--store sqlite|URL] [--profile] [NODES:LIMIT ...]
+    python benchmarks/engine.py [--store sqlite|postgresql] [--profile] [NODES:LIMIT ...]
+
+Without `--store` both are measured: SQLite in a file with `synchronous = FULL`, and a PostgreSQL
+server of its own with `fsync` on, where its programs and driver are installed.
 
 Everything of the daemon is real but the hardware and the time: git, schedule, plan and its check,
 admission, stages, the store and its transactions. The drivers answer at once and an observation is
@@ -49,7 +52,6 @@ CASES = ((1_000, 20), (1_000, 200), (10_000, 20), (10_000, 200))
 
 MEASURED_S = 12.0
 """For how long a case is measured, in seconds; or until every node is turned over."""
-
 TICK = timedelta(milliseconds=10)
 """How much the clock moves from cycle to cycle: an observation has to be newer than an effect."""
 
@@ -97,11 +99,6 @@ class Machines:
             self._power[node.metadata.name] = Power.ON
         elif effect.kind is not EffectKind.SET_BOOT_DEVICE:
             self._power[node.metadata.name] = Power.OFF
-
-    def observe(self, node: Node, timeout_s: float) -> Reading:
-        """What it is."""
-        del timeout_s
-        return Reading(power=self._power[node.metadata.name])
 
     def _look(self, name: str) -> None:
         reading = Reading(power=self._power[name])
@@ -243,28 +240,14 @@ def show_profile(profile: cProfile.Profile, operations: float) -> None:
         )
 
 
-def main(arguments: list[str]) -> None:
-    """Measure each case in a process of its own, and print one line for each."""
-    store = "sqlite"
-    if "--store" in arguments:
-        at = arguments.index("--store")
-        store = arguments[at + 1]
-        del arguments[at : at + 2]
-    profiled = "--profile" in arguments
-    cases = [argument for argument in arguments if ":" in argument]
-    if "--one" in arguments:
-        nodes, limit = map(int, cases[0].split(":"))
-        profile = cProfile.Profile() if profiled else None
-        figures = measure(nodes, limit, store, profile)
-        print(json.dumps(figures))
-        if profile is not None:
-            show_profile(profile, figures["operations"])
-        return
-    kind = store.partition(":")[0]
+def measure_all(kind: str, cases: list[str], options: list[str], place: ExitStack) -> None:
+    """Measure each case in a process of its own, on a store of its own; print a line for each."""
+    server = stores_of(kind, place)
     for case in cases or [f"{nodes}:{limit}" for nodes, limit in CASES]:
-        command = [sys.executable, __file__, "--one", case, "--store", store]
-        command += ["--profile"] if profiled else []
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        with ExitStack() as stack:
+            store = stack.enter_context(server.database("template0")) if server else kind
+            command = [sys.executable, __file__, "--one", case, "--store", store, *options]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         first, *rest = done.stdout.splitlines()
         said = json.loads(first)
         nodes, limit = case.split(":")
@@ -277,6 +260,41 @@ def main(arguments: list[str]) -> None:
             sep="\n",
             flush=True,
         )
+
+
+def stores_of(kind: str, place: ExitStack) -> Any:
+    """A running PostgreSQL server whose commits are durable; `None` for SQLite."""
+    if kind == "sqlite":
+        return None
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "store"))
+    from postgres import binaries, running_server
+
+    programs = binaries()
+    if programs is None:
+        raise SystemExit("postgresql: its server is not installed, so it is not measured")
+    return place.enter_context(running_server(programs, durable=True))
+
+
+def main(arguments: list[str]) -> None:
+    """Measure what was asked for, or everything."""
+    kinds = ["sqlite", "postgresql"]
+    if "--store" in arguments:
+        at = arguments.index("--store")
+        kinds = [arguments[at + 1]]
+        del arguments[at : at + 2]
+    options = ["--profile"] if "--profile" in arguments else []
+    cases = [argument for argument in arguments if ":" in argument]
+    if "--one" in arguments:
+        nodes, limit = map(int, cases[0].split(":"))
+        profile = cProfile.Profile() if options else None
+        figures = measure(nodes, limit, kinds[0], profile)
+        print(json.dumps(figures))
+        if profile is not None:
+            show_profile(profile, figures["operations"])
+        return
+    for kind in kinds:
+        with ExitStack() as place:
+            measure_all(kind, cases, options, place)
 
 
 if __name__ == "__main__":

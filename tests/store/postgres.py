@@ -52,8 +52,11 @@ class Server:
 
 
 @contextmanager
-def running_server(programs: Path) -> Iterator[Server]:
-    """Start a server as an unprivileged user, and end it. Nothing of it survives."""
+def running_server(programs: Path, *, durable: bool = False) -> Iterator[Server]:
+    """Start a server as an unprivileged user, and end it. Nothing of it survives.
+
+    A `durable` one writes each commit to the disk, as a real one does; tests need not wait for it.
+    """
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as made:
         directory = Path(made)
         user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
@@ -65,8 +68,10 @@ def running_server(programs: Path) -> Iterator[Server]:
         init = ["-D", "data", "-U", "owner", "-A", "trust", "--no-sync", "-E", "UTF8"]
         init += ["--locale=C"]
         subprocess.run([*user, str(programs / "initdb"), *init], check=True, timeout=START_S, **at)
-        options = {"listen_addresses": "", "unix_socket_directories": made, "fsync": "off"}
-        options |= {"full_page_writes": "off", "max_connections": "40", "shared_buffers": "16MB"}
+        options = {"listen_addresses": "", "unix_socket_directories": made}
+        options |= {"max_connections": "40", "shared_buffers": "16MB"}
+        if not durable:
+            options |= {"fsync": "off", "full_page_writes": "off"}
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         process = subprocess.Popen([*user, str(programs / "postgres"), "-D", "data", *flags], **at)
         try:
