@@ -15,6 +15,7 @@ from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observation, Observed
 from metalwright.model.operation import OperationState
 from metalwright.store import Store
+from metalwright.store.connect import begin_writing, open_engine
 
 FLEET = {"fleet": 2}
 RUNNING = admitted(an_operation("o1", "n1"))
@@ -146,3 +147,20 @@ def test_where_nobody_claimed_anyone_writes_steps(opened: Callable[[], Store]) -
     assert stores[0].create([an_operation("o1", "n1")], NOW, None)
     assert stores[1].admit(RUNNING, FLEET, NOW)
     assert stores[0].save(replace(RUNNING, effects=1), "outcome", NOW)
+
+
+def test_a_store_that_was_restored_does_not_take_an_old_driver_for_the_new_one(
+    first: Store, opened: Callable[[], Store], url: str
+) -> None:
+    engine = open_engine(url)
+    with begin_writing(engine) as connection:
+        # As in a copy from before the claim of the first one.
+        connection.exec_driver_sql(
+            "UPDATE meta SET epoch = 0, claimed_at = NULL, claimed_by = NULL"
+        )
+    engine.dispose()
+    assert opened().claim("two", after(60)) == 1
+    with pytest.raises(FencedError):
+        first.confirm()
+    with pytest.raises(FencedError):
+        first.put_fact("cycle", "{}", NOW)

@@ -5,8 +5,7 @@ The transaction begins with the first write, so a batch in which nothing is writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from sqlalchemy import Connection, Engine
 
@@ -28,20 +27,23 @@ class Batch:
         self._broken = False
         self.ledger: Ledger | None = None
 
-    @contextmanager
-    def step(self) -> Iterator[Ledger]:
-        """One write of it. Raises StoreError after one that failed."""
+    def step(self) -> Ledger:
+        """The ledger for one write. Raises StoreError after one that failed."""
         if self._broken:
             raise StoreError("an earlier write of this batch failed: nothing of it is kept")
-        try:
-            if self.ledger is None:
+        if self.ledger is None:
+            try:
                 self._connection = connect_writing(self._engine)
                 self._connection.begin()
                 self.ledger = self._begin(self._connection)
-            yield self.ledger
-        except BaseException:
-            self._broken = True
-            raise
+            except BaseException:
+                self.fail()
+                raise
+        return self.ledger
+
+    def fail(self) -> None:
+        """Keep nothing of it: a write failed."""
+        self._broken = True
 
     def commit(self) -> None:
         """Make it durable. Raises StoreError where a write of it had failed."""

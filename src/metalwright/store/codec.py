@@ -37,7 +37,8 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 def _text(kind: Any, value: Any, exclude: set[str] | None = None) -> str:
     adapter = _adapter(kind)
     try:
-        body: bytes = adapter.dump_json(value, exclude=exclude)
+        # Without the adapter's own layer, which costs a third of this.
+        body: bytes = adapter.serializer.to_json(value, exclude=exclude)
     except PydanticSerializationError:
         body = to_json(_storable(adapter.dump_python(value, exclude=exclude)))
     return body.decode()

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from socket import gethostname
 from sqlite3 import Connection as SqliteConnection
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -74,16 +75,27 @@ _TROUBLES: tuple[tuple[type[Exception], str], ...] = (
 )
 """Every library error that may come from a store, most particular first."""
 
+_LIBRARY_ERRORS: Final = tuple(kind for kind, _ in _TROUBLES)
 
-@contextmanager
-def translated() -> Iterator[None]:
+
+class translated:  # noqa: N801 - used as a statement, and on every write
     """Turn every library error into a `StoreError`, its cause chained.
 
     The message never has the statement or its values: user data may hold secrets.
     """
-    try:
-        yield
-    except tuple(kind for kind, _ in _TROUBLES) as error:
+
+    def __enter__(self) -> None:
+        """Nothing is kept."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        """Raises StoreError where the error is one of a library."""
+        if not isinstance(error, _LIBRARY_ERRORS):
+            return False
         said = next(words for kind, words in _TROUBLES if isinstance(error, kind))
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             said = _UNREACHABLE  # PostgreSQL has many names for a connection that it ended

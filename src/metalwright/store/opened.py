@@ -32,7 +32,7 @@ class Opened:
         self._engine = engine
         self._lock = threading.RLock()
         self._batch: Batch | None = None
-        self._epoch: int | None = None
+        self._claim: tuple[int, datetime] | None = None
         self._standing: Standing | None = None
         self._written: dict[str, tuple[str, Operation]] = {}
 
@@ -86,9 +86,10 @@ class Opened:
                 connection.execute(
                     update(meta).values(epoch=meta.c.epoch + 1, claimed_by=by, claimed_at=at)
                 )
-                epoch = connection.execute(select(meta.c.epoch)).scalar_one()
-            self._epoch = epoch
-            return self._epoch
+                row = connection.execute(select(meta.c.epoch, meta.c.claimed_at)).one()
+            # The instant too: a store restored from a copy gives the same epoch once more.
+            self._claim = (row.epoch, row.claimed_at)
+            return self._claim[0]
 
     def confirm(self) -> None:
         """Make sure that nobody has claimed the store since this one did; nothing is written.
@@ -101,9 +102,9 @@ class Opened:
             row = connection.execute(
                 select(meta.c.epoch, meta.c.claimed_by, meta.c.claimed_at)
             ).one()
-        if self._epoch is None:
+        if self._claim is None:
             raise StoreError("this store was not claimed: nothing drives with it")
-        if row.epoch != self._epoch:
+        if (row.epoch, row.claimed_at) != self._claim:
             raise FencedError(fenced(row))
 
     @contextmanager
@@ -139,15 +140,18 @@ class Opened:
     def _begin(self, connection: Connection) -> Ledger:
         # Until it is committed nothing stands: a failure must not leave what was rolled back.
         standing, self._standing = self._standing, None
-        return Ledger(connection, self._epoch, standing, self._written)
+        return Ledger(connection, self._claim, standing, self._written)
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with self._lock, translated():
             if self._batch is not None and self._batch.ledger is not None:
-                with self._batch.step() as ledger:
-                    ledger.flush()
-                    yield ledger.connection
+                try:
+                    self._batch.step().flush()
+                    yield self._batch.ledger.connection
+                except BaseException:
+                    self._batch.fail()
+                    raise
                 return
             with begin_reading(self._engine) as connection:
                 yield connection
@@ -156,8 +160,11 @@ class Opened:
     def _writing(self) -> Iterator[Ledger]:
         with self._lock, translated():
             if self._batch is not None:
-                with self._batch.step() as ledger:
-                    yield ledger
+                try:
+                    yield self._batch.step()
+                except BaseException:
+                    self._batch.fail()
+                    raise
                 return
             with begin_writing(self._engine) as connection:
                 ledger = self._begin(connection)

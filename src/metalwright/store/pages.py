@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, update
 from sqlalchemy.engine import CursorResult
 
 from metalwright.errors import FencedError
@@ -26,6 +26,7 @@ from metalwright.store.codec import (
     storable,
     target_to_text,
 )
+from metalwright.store.prepared import Prepared, instant_text
 from metalwright.store.schema import journal, meta, nodes, operations, slots, targets
 from metalwright.store.standing import Standing, load_standing
 
@@ -42,7 +43,7 @@ def chunks(values: Iterable[str]) -> Iterable[list[str]]:
 class Pages:
     """One transaction's hold of the store; making it takes the writers' lock (`meta`).
 
-    `epoch` is that of the store that writes; `None` for one that never claimed to drive. `written`
+    `claim` is epoch and instant of the store that writes; `None` if it never claimed. `written`
     gathers the operations that were written, with their texts, so that whoever reads the memory
     next need not parse what this process wrote.
 
@@ -53,7 +54,7 @@ class Pages:
     def __init__(
         self,
         connection: Connection,
-        epoch: int | None,
+        claim: tuple[int, datetime] | None,
         standing: Standing | None,
         written: dict[str, tuple[str, Operation]],
     ) -> None:
@@ -61,9 +62,9 @@ class Pages:
         self._written = written
         row = connection.execute(_LOCK_META).one()
         self._claimed = row.epoch > 0
-        if epoch is not None and epoch != row.epoch:
+        if claim is not None and claim != (row.epoch, row.claimed_at):
             raise FencedError(fenced(row))
-        self._drives = epoch is not None
+        self._drives = claim is not None
         if standing is not None and standing.generation != row.generation:
             standing = None  # somebody else has written
         self._standing = standing
@@ -114,21 +115,22 @@ class Pages:
 
     def flush(self) -> None:
         """Write what was gathered, each table in one or two statements."""
-        run = self.connection.execute
+        to = self.connection
         if self._operations:
-            run(_WRITE_OPERATION, list(self._operations.values()))
+            _WRITE_OPERATION.run(to, list(self._operations.values()))
         if self._freed:
-            run(_FREE_SLOT, [{"of": scope, "no": number} for scope, number in sorted(self._freed)])
+            freed = [{"of": scope, "no": number} for scope, number in sorted(self._freed)]
+            _FREE_SLOT.run(to, freed)
         if self._granted:
-            run(_TAKE_SLOT, [_slot_row(*item) for item in self._granted.items()])
+            _TAKE_SLOT.run(to, [_slot_row(*item) for item in self._granted.items()])
         for columns, rows in self._node_rows().items():
-            run(_write_node(columns), rows)
+            _write_node(columns).run(to, rows)
         if self._lines:
-            run(_WRITE_LINE, self._lines)
+            _WRITE_LINE.run(to, self._lines)
         if self._meta or self.changed:
             values: dict[str, Any] = {"generation": self.generation, "journal_seq": self._seq}
             values |= self._meta
-            run(update(meta).values(values))
+            to.execute(update(meta).values(values))
         self._operations, self._freed, self._granted = {}, set(), {}
         self._nodes, self._lines, self._meta = {}, [], {}
 
@@ -137,7 +139,8 @@ class Pages:
         rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for node, values in sorted(self._nodes.items()):
             row = {"of": node, "new_generation": self.generation}
-            row |= {f"new_{column}": value for column, value in values.items()}
+            for column, value in values.items():
+                row[f"new_{column}"] = instant_text(value) if type(value) is datetime else value
             rows.setdefault(tuple(sorted(values)), []).append(row)
         return rows
 
@@ -159,9 +162,9 @@ class Pages:
             self._written[operation.id] = (values["body"], operation)
         else:
             self._written.pop(operation.id, None)
-        self._operations[operation.id] = {"of": operation.id} | {
-            f"new_{column}": value for column, value in values.items()
-        }
+        row = {f"new_{column}": value for column, value in values.items()}
+        row["of"] = operation.id
+        self._operations[operation.id] = row
         self.changed = True
 
     def take_slots(self, operation: Operation, scopes: Iterable[str], at: datetime) -> str:
@@ -196,7 +199,7 @@ class Pages:
         self._lines.append(
             {
                 "seq": self._seq,
-                "at": at,
+                "at": instant_text(at),
                 "node": node,
                 "event": event,
                 "operation_id": operation_id,
@@ -262,31 +265,36 @@ def operation_columns(operation: Operation) -> dict[str, Any]:
 
 def _slot_row(key: tuple[str, int], holder: tuple[str, datetime]) -> dict[str, Any]:
     (scope, number), (operation_id, at) = key, holder
-    return {"scope": scope, "slot_no": number, "operation_id": operation_id, "granted_at": at}
+    granted_at = instant_text(at)
+    return {
+        "scope": scope,
+        "slot_no": number,
+        "operation_id": operation_id,
+        "granted_at": granted_at,
+    }
 
 
 @lru_cache(maxsize=64)
-def _write_node(columns: tuple[str, ...]) -> Update:
+def _write_node(columns: tuple[str, ...]) -> Prepared:
     """The statement that changes these columns of a node, made once."""
     values: dict[str, Any] = {
         column: bindparam(f"new_{column}") for column in (*columns, "generation")
     }
-    return update(nodes).where(nodes.c.node == bindparam("of")).values(values)
+    return Prepared(update(nodes).where(nodes.c.node == bindparam("of")).values(values))
 
 
 _LOCK_META = select(
     meta.c.generation, meta.c.journal_seq, meta.c.epoch, meta.c.claimed_by, meta.c.claimed_at
 ).with_for_update()  # SQLite, where BEGIN IMMEDIATE has locked already, has no words for it
 _FIND_TARGET = select(targets.c.id).where(targets.c.id == bindparam("key"))
-_WRITE_LINE = insert(journal)
-_TAKE_SLOT = insert(slots)
-_FREE_SLOT = delete(slots).where(
-    slots.c.scope == bindparam("of"), slots.c.slot_no == bindparam("no")
+_WRITE_LINE = Prepared(insert(journal), journal.c.keys())
+_TAKE_SLOT = Prepared(insert(slots), slots.c.keys())
+_FREE_SLOT = Prepared(
+    delete(slots).where(slots.c.scope == bindparam("of"), slots.c.slot_no == bindparam("no"))
 )
-_WRITE_OPERATION = (
+_BODY = ("busy_node", "state", "fence", "body")
+_WRITE_OPERATION = Prepared(
     update(operations)
     .where(operations.c.id == bindparam("of"))
-    .values(
-        {column: bindparam(f"new_{column}") for column in ("busy_node", "state", "fence", "body")}
-    )
+    .values({column: bindparam(f"new_{column}") for column in _BODY})
 )

@@ -43,7 +43,7 @@ class Instant(TypeDecorator[datetime]):
     impl = String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect | None) -> str | None:
         """An aware instant to text. Raises ValueError for one without a zone."""
         if value is None:
             return None
