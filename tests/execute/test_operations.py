@@ -163,3 +163,23 @@ def test_it_is_the_same_object_that_counts() -> None:
     one, other = [1], [1]
     assert changed({"a": one}, {"a": one}) == []
     assert changed({"a": one}, {"a": other}) == ["a"]
+
+
+def test_a_deadline_is_kept_also_while_nobody_observes_the_machine(rig: Rig) -> None:
+    rig.adopt()
+    rig.want("n0", Verb.DEPLOY, a_target())
+    rig.run(lambda: rig.told() == ["set boot device"])
+    rig.look()
+    rig.driver.inject("n0", Fault(kind=FaultKind.SILENT))
+    rig.cycle(look=False)
+    rig.cycle(look=False)
+    assert rig.operation().tries == 1, "the power-on was not answered"
+    deadline = rig.operation().stage_deadline_at
+    assert deadline is not None
+    rig.clock.pass_s(30)
+    rig.cycle(look=False)
+    assert rig.engine.next_due_at() == deadline
+    rig.clock.now = deadline
+    rig.cycle(look=False)
+    assert rig.operation().failing
+    assert rig.operation().last_error.startswith("boot: not done in time")

@@ -25,6 +25,7 @@ from metalwright.execute.situation import (
     Situation,
     Supersede,
     Wait,
+    fails_at,
 )
 from metalwright.execute.starts import Starts
 from metalwright.model.documents import Node
@@ -84,12 +85,14 @@ class Steps:
             self._wait(still.why, still.until)
             return
         for _ in range(STEPS_MAX):
-            decision = decide(operation, self.situation(operation, superseded))
+            situation = self.situation(operation, superseded)
+            decision = decide(operation, situation)
             if isinstance(decision, Wait):
+                until = _ends_at(decision, operation, situation)
                 self._operations.standing[name] = Standstill(
-                    operation, observation, node, superseded, decision.why, decision.until
+                    operation, observation, node, superseded, decision.why, until
                 )
-                self._wait(decision.why, decision.until)
+                self._wait(decision.why, until)
                 return
             after = self._act(operation, decision, superseded)
             if after is None:
@@ -210,3 +213,9 @@ class Steps:
         template = operation.target.template
         key = stage_key(stage, node.spec.driver, template.name if template is not None else "")
         self._changes.measured(key, took_s)
+
+
+def _ends_at(decision: Wait, operation: Operation, situation: Situation) -> datetime | None:
+    """When time alone may change a decision to wait: by what it says, or by the deadline."""
+    instants = (decision.until, fails_at(operation, situation))
+    return min((each for each in instants if each and each > situation.now), default=None)
