@@ -12,9 +12,8 @@ runs a template whose kernel arguments a commit changes: each is powered off by 
 what to boot, and powered on, in three transactions at least, each of them on the disk before the
 hardware is touched.
 
-For comparison, the rate at which a peer enrols simulated hosts: the published scale fixture of
-Metal3's baremetal-operator (800 hosts in 328.3 s at concurrency 100). It does other work than this;
-the ratio says whether the engine would ever be what one waits for.
+For comparison, the rate at which a peer enrols simulated hosts: Metal3 baremetal-operator's scale
+fixture (800 hosts in 328.3 s at concurrency 100). It does other work; the ratio is for the order.
 """
 
 from __future__ import annotations
