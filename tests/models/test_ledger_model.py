@@ -36,8 +36,11 @@ from metalwright.store import Store
 RACK_OF = {"n1": "a01", "n2": "a01", "n3": "a01", "n4": "a02", "n5": "a02"}
 NODES = tuple(RACK_OF)
 ENDS = sorted(TERMINAL)
+UNFINISHED = (OperationState.PENDING, OperationState.RUNNING)
 GIVES_BACK = {"retry", *(state.value for state in TERMINAL)}
 WRITERS = st.integers(0, 1)
+MOSTLY = st.sampled_from([True, True, True, True, False])
+PICKS = st.integers(0, 4)
 OLD_MAX = 30
 
 
@@ -134,6 +137,7 @@ class LedgerModel(RuleBasedStateMachine):
     def first_adoption(self) -> None:
         self.stores[0].adopt(dict.fromkeys(NODES, APPLIED), "ada", START)
         self.nodes = {node: ModelNode(applied=APPLIED) for node in NODES}
+        self.create(which=0, drives=True, nodes=list(NODES), verb=Verb.REBOOT)
 
     # What the rules speak of.
 
@@ -151,6 +155,15 @@ class LedgerModel(RuleBasedStateMachine):
         if known is None or known.operation is None or known.operation.state not in states:
             return None
         return known.operation
+
+    def picked(self, pick: int, *states: OperationState) -> Operation | None:
+        """One of the operations in these states, so that most rules have something to do."""
+        found = [each for node in NODES if (each := self.operation_of(node, *states)) is not None]
+        return found[pick % len(found)] if found else None
+
+    def writer(self, which: int, drives: bool) -> int:
+        """The store that a step is written with: mostly the one that may."""
+        return self.driver if drives and self.driver is not None else which
 
     def limits_of(self, node: str) -> dict[str, int]:
         return {scope: self.limits[scope] for scope in scopes_of(node)}
@@ -170,7 +183,35 @@ class LedgerModel(RuleBasedStateMachine):
 
     # The rules.
 
-    @rule(which=WRITERS)
+    @rule(which=WRITERS, what=st.sampled_from(["claim", "crash", "crash within"]), pick=PICKS)
+    def a_process(self, which: int, what: str, pick: int) -> None:
+        """Takes over, is killed between two transactions, or within one."""
+        if what == "claim":
+            self.claim(which)
+        elif what == "crash":
+            self.crash(which)
+        else:
+            self.crash_within(which, NODES[pick])
+
+    @rule(
+        which=WRITERS,
+        node=st.sampled_from(NODES),
+        what=st.sampled_from(["hold", "resume", "resume", "cancel", "adopt", "rebuild", "forget"]),
+    )
+    def an_operator(self, which: int, node: str, what: str) -> None:
+        """Brakes, and who belongs to the fleet."""
+        match what:
+            case "hold":
+                self.hold(which, node)
+            case "resume":
+                self.resume(which, node)
+            case "cancel":
+                self.ask_for_the_end(which, node)
+            case "forget":
+                self.forget(which, node)
+            case _:
+                self.adopt(which, node, what == "adopt")
+
     def claim(self, which: int) -> None:
         """The other one drives no more."""
         self.stores[which].claim(f"daemon {which}", START)
@@ -179,7 +220,6 @@ class LedgerModel(RuleBasedStateMachine):
         self.superseded.discard(which)
         self.driver = which
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES))
     def hold(self, which: int, node: str) -> None:
         if self.is_fenced(
             which, lambda store: store.hold([node], "a fan", "ada", START), step=False
@@ -190,7 +230,6 @@ class LedgerModel(RuleBasedStateMachine):
         if held:
             self.nodes[node].hold = LocalHold(reason="a fan", by="ada", at=START)
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES))
     def resume(self, which: int, node: str) -> None:
         if self.is_fenced(which, lambda store: store.resume([node], "ada", START), step=False):
             return
@@ -200,18 +239,16 @@ class LedgerModel(RuleBasedStateMachine):
         if mine is not None:
             mine.hold, mine.failures = None, 0
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES))
     def ask_for_the_end(self, which: int, node: str) -> None:
         """An operator's `cancel`: a mark that no write of the engine takes away."""
         if self.is_fenced(which, lambda store: store.cancel([node], "ada", START), step=False):
             return
-        operation = self.operation_of(node, OperationState.PENDING, OperationState.RUNNING)
+        operation = self.operation_of(node, *UNFINISHED)
         fresh = operation is not None and not operation.cancelled_by
         assert self.stores[which].cancel([node], "ada", START) == ((node,) if fresh else ())
         if operation is not None and fresh:
             self.nodes[node].operation = replace(operation, cancelled_by="ada")
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES), known=st.booleans())
     def adopt(self, which: int, node: str, known: bool) -> None:
         applied = replace(APPLIED, at=at(self.clock)) if known else None
         if self.is_fenced(
@@ -230,7 +267,6 @@ class LedgerModel(RuleBasedStateMachine):
             hold=mine.hold if mine is not None else None,
         )
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES))
     def forget(self, which: int, node: str) -> None:
         if self.is_fenced(which, lambda store: store.forget(node, "ada", START), step=False):
             return
@@ -242,12 +278,15 @@ class LedgerModel(RuleBasedStateMachine):
         assert self.stores[which].forget(node, "ada", START) is (mine is not None)
         self.nodes.pop(node, None)
 
+    @precondition(lambda self: any(node.operation is None for node in self.nodes.values()))
     @rule(
         which=WRITERS,
+        drives=MOSTLY,
         nodes=st.lists(st.sampled_from(NODES), min_size=1, max_size=3),
         verb=st.sampled_from([Verb.REBOOT, Verb.POWER_ON]),
     )
-    def create(self, which: int, nodes: list[str], verb: Verb) -> None:
+    def create(self, which: int, drives: bool, nodes: list[str], verb: Verb) -> None:
+        which = self.writer(which, drives)
         wanted = []
         for node in nodes:
             self.clock += 1
@@ -263,11 +302,13 @@ class LedgerModel(RuleBasedStateMachine):
                 expected.append(operation)
         assert list(self.stores[which].create(wanted, START, None)) == expected
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES))
-    def admit(self, which: int, node: str) -> None:
-        pending = self.operation_of(node, OperationState.PENDING)
-        if pending is None:
-            return
+    @precondition(lambda self: self.picked(0, OperationState.PENDING))
+    @rule(which=WRITERS, drives=MOSTLY, pick=PICKS)
+    def admit(self, which: int, drives: bool, pick: int) -> None:
+        which = self.writer(which, drives)
+        pending = self.picked(pick, OperationState.PENDING)
+        assert pending is not None
+        node = pending.node
         held, limits = self.held(), self.limits_of(node)
         running = begun(pending)
         if self.is_fenced(which, lambda store: store.admit(running, limits, START)):
@@ -287,22 +328,26 @@ class LedgerModel(RuleBasedStateMachine):
             mine.applied, mine.former = None, mine.applied
         self.leave_behind(pending)
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES), effects=st.integers(0, 3))
-    def save(self, which: int, node: str, effects: int) -> None:
-        running = self.operation_of(node, OperationState.RUNNING)
-        if running is None:
-            return
+    @precondition(lambda self: self.picked(0, OperationState.RUNNING))
+    @rule(which=WRITERS, drives=MOSTLY, pick=PICKS, effects=st.integers(0, 3))
+    def save(self, which: int, drives: bool, pick: int, effects: int) -> None:
+        which = self.writer(which, drives)
+        running = self.picked(pick, OperationState.RUNNING)
+        assert running is not None
+        node = running.node
         stepped = replace(running, effects=effects)
         if self.is_fenced(which, lambda store: store.save(stepped, "outcome", START)):
             return
         assert self.stores[which].save(stepped, "outcome", START)
         self.nodes[node].operation = stepped
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES))
-    def retry(self, which: int, node: str) -> None:
-        running = self.operation_of(node, OperationState.RUNNING)
-        if running is None:
-            return
+    @precondition(lambda self: self.picked(0, OperationState.RUNNING))
+    @rule(which=WRITERS, drives=MOSTLY, pick=PICKS)
+    def retry(self, which: int, drives: bool, pick: int) -> None:
+        which = self.writer(which, drives)
+        running = self.picked(pick, OperationState.RUNNING)
+        assert running is not None
+        node = running.node
         waits = pending_again(running)
         if self.is_fenced(which, lambda store: store.retry(waits, START)):
             return
@@ -310,12 +355,14 @@ class LedgerModel(RuleBasedStateMachine):
         self.nodes[node].operation, self.nodes[node].slots = waits, {}
         self.leave_behind(running)
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES), state=st.sampled_from(ENDS))
-    def finish(self, which: int, node: str, state: OperationState) -> None:
+    @precondition(lambda self: self.picked(0, *UNFINISHED))
+    @rule(which=WRITERS, drives=MOSTLY, pick=PICKS, state=st.sampled_from(ENDS))
+    def finish(self, which: int, drives: bool, pick: int, state: OperationState) -> None:
         """Its target is reached, it failed, it was cancelled, or git wants something else."""
-        operation = self.operation_of(node, OperationState.PENDING, OperationState.RUNNING)
-        if operation is None:
-            return
+        which = self.writer(which, drives)
+        operation = self.picked(pick, *UNFINISHED)
+        assert operation is not None
+        node = operation.node
         self.clock += 1
         applied = replace(APPLIED, at=at(self.clock)) if state is OperationState.ACTIVE else None
         done = over(operation, state)
@@ -333,6 +380,7 @@ class LedgerModel(RuleBasedStateMachine):
             mine.failed = done
         self.leave_behind(operation)
 
+    @precondition(lambda self: any(node.failed for node in self.nodes.values()))
     @rule(which=WRITERS)
     def retry_failed(self, which: int) -> None:
         if self.is_fenced(which, lambda store: store.retry_failed(NODES, "ada", START), step=False):
@@ -365,7 +413,6 @@ class LedgerModel(RuleBasedStateMachine):
         assert not store.retry(pending_again(stale), START)
         assert not store.admit(begun(stale), dict.fromkeys(scopes_of(stale.node), 9), START)
 
-    @rule(which=WRITERS)
     def crash(self, which: int) -> None:
         """Killed between two transactions, and started again: the one that drives claims anew."""
         self.stores[which].close()
@@ -374,7 +421,6 @@ class LedgerModel(RuleBasedStateMachine):
         if self.driver == which:
             self.claim(which)
 
-    @rule(which=WRITERS, node=st.sampled_from(NODES))
     def crash_within(self, which: int, node: str) -> None:
         """Killed with a transaction half-written: nothing of it was ever there."""
         if self.driver not in (None, which) or which in self.superseded:
