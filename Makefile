@@ -21,6 +21,8 @@ ARGS ?=
 # make simulate: which seeds, or the scenario file that is replayed (SCENARIO=scenario-7.json).
 SEEDS ?= ci
 SCENARIO ?=
+# make simulate WEEK=1: instead of that, a week of 10,000 machines (see tests/simulation/week.py).
+WEEK ?=
 # make demo: more arguments for `mw demo` (DEMO_ARGS="--dir lab --stay").
 DEMO_ARGS ?=
 
@@ -49,8 +51,13 @@ test: $(INSTALLED) packages ## Run every test, those against real components inc
 
 .PHONY: simulate
 simulate: $(INSTALLED) ## Run the whole daemon under virtual time, with faults (SEEDS=ci, long, 20 or 5-9)
-	$(BIN)/python tests/simulation/simulate.py --workers $(TEST_WORKERS) \
-	  $(if $(SCENARIO),--scenario $(SCENARIO),--seeds $(SEEDS))
+	$(if $(WEEK),$(BIN)/python tests/simulation/week.py,\
+	  $(BIN)/python tests/simulation/simulate.py --workers $(TEST_WORKERS) \
+	  $(if $(SCENARIO),--scenario $(SCENARIO),--seeds $(SEEDS)))
+
+.PHONY: mutate
+mutate: $(INSTALLED) ## Put every bug of tests/mutation into a copy of the code, and see that a test catches it
+	$(BIN)/python tests/mutation/run.py --jobs $(TEST_WORKERS)
 
 .PHONY: benchmark
 benchmark: $(INSTALLED) ## Measure load, resolve, plan, memory, and the throughput of the engine

@@ -1,0 +1,519 @@
+"""Bugs of the kind that this product must not have, each a small change of one file.
+
+A change is exact text and its replacement, applied to a copy; `caught_by` is what has to fail then.
+A promise that is not in this table has not been shown to be tested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXECUTE = "tests/execute/"
+MODELS = "tests/models/"
+PLAN = "tests/plan/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One bug: what it is, where, and the selection of tests that has to fail with it."""
+
+    bug: str
+    file: str
+    before: str
+    after: str
+    caught_by: str
+
+    @property
+    def key(self) -> str:
+        """A name for the command line."""
+        return "-".join(self.bug.lower().replace(",", "").split())
+
+
+LEDGER = (
+    Mutant(
+        bug="the fence of a write is not compared",
+        file="store/ledger.py",
+        before="return entry is not None and entry.fence == fence and state in (None, entry.state)",
+        after="return entry is not None and state in (None, entry.state)",
+        caught_by="tests/store/test_store.py::test_a_result_with_an_older_fence_is_refused",
+    ),
+    Mutant(
+        bug="a store that was superseded goes on writing",
+        file="store/pages.py",
+        before="if epoch is not None and epoch != row.epoch:",
+        after="if epoch is not None and epoch > row.epoch:",
+        caught_by="tests/store/test_fencing.py::test_a_store_that_was_superseded_writes_nothing",
+    ),
+    Mutant(
+        bug="a store that never claimed writes steps",
+        file="store/pages.py",
+        before="if self._claimed and not self._drives:",
+        after="if self._claimed and self._drives is None:",
+        caught_by="tests/store/test_fencing.py::test_a_store_that_never_claimed_writes_no_steps_where_somebody_drives",
+    ),
+    Mutant(
+        bug="a scope has one slot too many",
+        file="store/ledger.py",
+        before="if any(standing.count(scope) >= limit for scope, limit in limits.items()):",
+        after="if any(standing.count(scope) > limit for scope, limit in limits.items()):",
+        caught_by="tests/store/test_store.py::test_admission_takes_a_slot_in_every_scope_or_in_none",
+    ),
+    Mutant(
+        bug="only the fleet's limit is compared in the transaction",
+        file="store/ledger.py",
+        before="for scope, limit in limits.items()):\n            return False",
+        after="for scope, limit in limits.items() if scope == 'fleet'):\n            return False",
+        caught_by="tests/store/test_store.py::test_admission_takes_a_slot_in_every_scope_or_in_none",
+    ),
+    Mutant(
+        bug="a slot is kept after the end",
+        file="store/ledger.py",
+        before="        self.release_slots(operation)\n        self._remember_end",
+        after="        self._remember_end",
+        caught_by="tests/store/test_store.py::test_an_active_end_is_remembered_and_gives_the_slots_back",
+    ),
+    Mutant(
+        bug="a failed attempt keeps its slots",
+        file="store/ledger.py",
+        before='        self.release_slots(operation)\n        self.note(operation, "retry"',
+        after='        self.note(operation, "retry"',
+        caught_by="tests/models/test_ledger_model.py",
+    ),
+    Mutant(
+        bug="a slot is free although its number is still taken",
+        file="store/standing.py",
+        before="        self._next = number + 1\n",
+        after="        self._next = number\n",
+        caught_by="tests/models/test_ledger_model.py",
+    ),
+    Mutant(
+        bug="one scope is forgotten on release",
+        file="store/standing.py",
+        before="        freed = self.held.pop(operation_id, [])\n",
+        after="        freed = self.held.pop(operation_id, [])[:1]\n",
+        caught_by="tests/models/test_ledger_model.py",
+    ),
+    Mutant(
+        bug="what another process wrote is not read again",
+        file="store/pages.py",
+        before="if standing is not None and standing.generation != row.generation:",
+        after="if standing is None:",
+        caught_by="tests/models/test_ledger_model.py",
+    ),
+    Mutant(
+        bug="a node may have two unfinished operations",
+        file="store/ledger.py",
+        before="free = self.known(operation.node for operation in wanted) - standing.busy",
+        after="free = self.known(operation.node for operation in wanted)",
+        caught_by="tests/store/test_store.py::test_no_operation_for_a_node_that_is_not_adopted_or_is_busy",
+    ),
+    Mutant(
+        bug="a held node is admitted",
+        file="store/ledger.py",
+        before="if operation.id in standing.cancelled or operation.node in standing.braked:",
+        after="if operation.id in standing.cancelled:",
+        caught_by="tests/store/test_brakes.py::test_nothing_begins_on_a_held_node_and_what_runs_goes_on",
+    ),
+    Mutant(
+        bug="an operation that is to be cancelled is admitted",
+        file="store/ledger.py",
+        before="if operation.id in standing.cancelled or operation.node in standing.braked:",
+        after="if operation.node in standing.braked:",
+        caught_by="tests/store/test_brakes.py",
+    ),
+    Mutant(
+        bug="a node in the middle of an operation counts as known",
+        file="store/ledger.py",
+        before='self.update_node(operation.node, {"in_doubt": 1})',
+        after='self.update_node(operation.node, {"in_doubt": 0})',
+        caught_by="tests/store/test_store.py::test_what_the_machine_carries_is_unknown_while_it_is_changed",
+    ),
+)
+
+STEPS = (
+    Mutant(
+        bug="an effect is repeated without a read-back",
+        file="execute/advance.py",
+        before="    if in_doubt(operation) and ours is not None:\n"
+        "        resolved = _read_back(operation, ours)",
+        after="    if in_doubt(operation) and ours is None:\n"
+        "        resolved = _read_back(operation, ours)",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
+        bug="an answer from before the effect counts as younger",
+        file="execute/situation.py",
+        before="return observation.reading if touch is None or observation.at > touch else None",
+        after="return observation.reading",
+        caught_by=MODELS
+        + "test_operation_model.py::test_no_decision_from_any_state_breaks_a_promise",
+    ),
+    Mutant(
+        bug="the age of an observation does not matter",
+        file="execute/situation.py",
+        before="if observation.age_s(situation.now) > situation.observation_ttl_s:",
+        after="if observation.age_s(situation.now) > 1_000 * situation.observation_ttl_s:",
+        caught_by=MODELS
+        + "test_operation_model.py::test_no_decision_from_any_state_breaks_a_promise",
+    ),
+    Mutant(
+        bug="an observation from the future is a fresh one",
+        file="model/observed.py",
+        before="return abs((now - self.at).total_seconds())",
+        after="return max(0.0, (now - self.at).total_seconds())",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
+        bug="unknown power counts as an answer",
+        file="execute/situation.py",
+        before="    if observation.power is Power.UNKNOWN:\n        return None\n",
+        after="",
+        caught_by=MODELS
+        + "test_operation_model.py::test_no_decision_from_any_state_breaks_a_promise",
+    ),
+    Mutant(
+        bug="no identity is asked for before an effect",
+        file="execute/advance.py",
+        before="    if check.match is not Match.SAME:",
+        after="    if check.match is None:",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
+        bug="a machine that does not say who it is may be wiped",
+        file="execute/stages.py",
+        before="    if check.match is Match.UNKNOWN and not destroys:",
+        after="    if check.match is Match.UNKNOWN:",
+        caught_by=EXECUTE + "test_engine.py::test_a_machine_of_unknown_identity_is_not_wiped",
+    ),
+    Mutant(
+        bug="what another machine shows ends a stage",
+        file="execute/stages.py",
+        before="return node is None or compare_identity(node.spec, reading.identity).match "
+        "is not Match.OTHER",
+        after="return True",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
+        bug="a wipe is superseded in the middle",
+        file="model/operation.py",
+        before="Stage.WIPE: Interrupt.IRREVERSIBLE",
+        after="Stage.WIPE: Interrupt.CANCELLABLE",
+        caught_by=MODELS + "test_lifecycle.py " + EXECUTE + "test_engine.py",
+    ),
+    Mutant(
+        bug="the evidence of another operation's wipe is accepted",
+        file="execute/advance.py",
+        before="return reading.power is Power.OFF and reading.last_wipe == operation.id",
+        after="return reading.power is Power.OFF and reading.last_wipe is not None",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
+        bug="a deadline never fails an attempt",
+        file="execute/advance.py",
+        before="return until is not None and situation.now >= until",
+        after="return False",
+        caught_by=EXECUTE
+        + "test_engine.py::test_a_boot_that_never_happens_fails_after_its_attempts",
+    ),
+    Mutant(
+        bug="an attempt ends before the node was asked again",
+        file="execute/changes.py",
+        before="        if not failure.probed:\n",
+        after="        if failure is None:\n",
+        caught_by=EXECUTE
+        + "test_engine.py::test_a_dead_bmc_gives_its_slot_back_only_after_it_was_asked_again",
+    ),
+    Mutant(
+        bug="the tries of one effect have no bound",
+        file="execute/advance.py",
+        before="    if tries >= situation.tries_max:",
+        after="    if tries < 0:",
+        caught_by=EXECUTE + "test_engine.py::test_tries_of_one_effect_are_bounded",
+    ),
+    Mutant(
+        bug="a retry keeps the fence",
+        file="execute/life.py",
+        before="        fence=operation.fence + 1,\n        not_before=not_before,",
+        after="        fence=operation.fence,\n        not_before=not_before,",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
+        bug="pauses have no jitter",
+        file="execute/life.py",
+        before="return uniform(low, max(low, high))",
+        after="return max(low, high)",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
+        bug="there is no pause between two attempts",
+        file="execute/changes.py",
+        before="not_before = self._now + timedelta(seconds=pause_s)",
+        after="not_before = self._now + timedelta(seconds=0 * pause_s)",
+        caught_by=EXECUTE,
+    ),
+    Mutant(
+        bug="the driver is called before the intent is durable",
+        file="execute/steps.py",
+        before='            self._changes.tally.say(f"{operation.node}: {effect.kind}")\n',
+        after='            self._changes.tally.say(f"{operation.node}: {effect.kind}")\n'
+        "            self._around.effects.start(self.tasks.pop(operation.node))\n",
+        caught_by=EXECUTE
+        + "test_engine.py::test_every_intent_is_durable_before_the_driver_is_called",
+    ),
+    Mutant(
+        bug="an intent is not journalled",
+        file="execute/steps.py",
+        before='        if self._changes.save(operation, "intent", self._words(operation) if first '
+        'else ""):',
+        after="        if first is not None:",
+        caught_by=EXECUTE + "test_engine.py",
+    ),
+    Mutant(
+        bug="an effect that came back wakes nobody",
+        file="execute/effects.py",
+        before="        self._wake()\n",
+        after="",
+        caught_by=EXECUTE + "test_engine.py",
+    ),
+    Mutant(
+        bug="an effect is sent by a process that lost the fleet",
+        file="execute/effects.py",
+        before="            sent = self._still_ours()\n",
+        after="            sent = True\n",
+        caught_by=EXECUTE + "test_fencing.py",
+    ),
+    Mutant(
+        bug="a late answer is taken for the present attempt's",
+        file="execute/cycle.py",
+        before="                or operation.fence != outcome.fence\n",
+        after="",
+        caught_by=EXECUTE,
+    ),
+    Mutant(
+        bug="a node that left git is touched on",
+        file="execute/steps.py",
+        before="return node if node is not None and node.spec.lifecycle is Lifecycle.MANAGED "
+        "else None",
+        after="return node",
+        caught_by=EXECUTE + "test_engine.py",
+    ),
+)
+
+ADMISSION = (
+    Mutant(
+        bug="waiting raises no priority",
+        file="model/waiting.py",
+        before="return min(PRIORITY_MAX, waiting.priority + ageing.step * intervals)",
+        after="return min(PRIORITY_MAX, waiting.priority + 0 * intervals)",
+        caught_by="tests/model/test_admission.py",
+    ),
+    Mutant(
+        bug="the weight of a pool does not count",
+        file="model/granting.py",
+        before="return (held + 1) / self._room.weights.get(pool, 1)",
+        after="return held + 1.0",
+        caught_by="tests/model/test_admission.py",
+    ),
+    Mutant(
+        bug="an overdue one claims nothing",
+        file="model/granting.py",
+        before="            self._take(narrow[:full])\n",
+        after="            return True\n",
+        caught_by="tests/model/test_admission.py",
+    ),
+    Mutant(
+        bug="retries stand before first attempts",
+        file="model/granting.py",
+        before="return -turn[0], stream.retry, self._load(stream.pool), turn[1]",
+        after="return -turn[0], not stream.retry, self._load(stream.pool), turn[1]",
+        caught_by="tests/model/test_admission.py",
+    ),
+    Mutant(
+        bug="a retry needs no slot in its lane",
+        file="model/limits.py",
+        before="    if demand.retry:\n        yield Lane.RETRY.value\n",
+        after="",
+        caught_by="tests/model/test_limits.py",
+    ),
+    Mutant(
+        bug="slots that are reserved for releases are not",
+        file="model/limits.py",
+        before="    if reserved.releases and not demand.release:",
+        after="    if reserved.releases and demand.release:",
+        caught_by="tests/model/test_limits.py",
+    ),
+    Mutant(
+        bug="a label is one scope whatever its value",
+        file="model/limits.py",
+        before='scopes += [f"label/{key}={labels[key]}" for key in',
+        after='scopes += [f"label/{key}=" for key in',
+        caught_by="tests/model/test_limits.py",
+    ),
+    Mutant(
+        bug="a scope that was limited later does not count what runs",
+        file="execute/operations.py",
+        before="        if lacking:\n",
+        after="        if not lacking:\n",
+        caught_by=EXECUTE + "test_engine.py",
+    ),
+    Mutant(
+        bug="a slot that is freed is used a cycle later",
+        file="execute/granting.py",
+        before="again = taken > 0 and operations.released > released",
+        after="again = taken < 0 and operations.released > released",
+        caught_by=EXECUTE + "test_brakes.py",
+    ),
+    Mutant(
+        bug="the tokens of a start rate are full again after a restart",
+        file="execute/changes.py",
+        before="        if starts:\n            self._journal.take_starts(starts)\n",
+        after="",
+        caught_by=EXECUTE + "test_starts.py",
+    ),
+    Mutant(
+        bug="a bucket from before the clock was set back blocks",
+        file="execute/rates.py",
+        before="        if full_at > now + rate.span:\n",
+        after="        if full_at is None:\n",
+        caught_by=EXECUTE + "test_rates.py",
+    ),
+    Mutant(
+        bug="a power-on takes no token",
+        file="execute/steps.py",
+        before="            if effect.kind is EffectKind.POWER_ON:\n                "
+        "self.starts.take(node)\n",
+        after="",
+        caught_by=EXECUTE + "test_starts.py",
+    ),
+    Mutant(
+        bug="the steady clock follows a jump at once",
+        file="daemon/clock.py",
+        before="SLEW: Final = 0.1",
+        after="SLEW: Final = 0.9999",
+        caught_by="tests/daemon/test_clock.py",
+    ),
+)
+
+PLANS = (
+    Mutant(
+        bug="the blast radius counts only what could start now",
+        file="plan/radius.py",
+        before="    for line in blocked:\n        if line.verb in POWERS_OFF and",
+        after="    for line in blocked:\n        if line.verb is None and",
+        caught_by=PLAN + "test_radius.py " + PLAN + "test_gates.py",
+    ),
+    Mutant(
+        bug="a consent holds for every state of its node",
+        file="plan/gates.py",
+        before="    return digest_of(_named(node, verb, wanted))\n",
+        after="    return digest_of(_named(node, verb, wanted)[:2])\n",
+        caught_by=PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="a failure domain has no blast radius",
+        file="plan/scale.py",
+        before="            if key in labels:\n",
+        after="            if key not in labels:\n",
+        caught_by=PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="corrections of drift are not counted together",
+        file="plan/radius.py",
+        before="    now = counted + scale.count(names) + scale.count(lately)\n",
+        after="    now = counted + scale.count(names)\n",
+        caught_by=PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="drift is corrected again and again",
+        file="plan/blockers.py",
+        before="applied.corrections < CORRECTIONS_MAX",
+        after="applied.corrections < 1_000 * CORRECTIONS_MAX",
+        caught_by=PLAN + "test_make.py tests/daemon/test_reconcile.py",
+    ),
+    Mutant(
+        bug="the failures of a canary do not count",
+        file="plan/course.py",
+        before="        if len(counted) <= self.strategy.failures_max or self.rollout.reverts:",
+        after="        if counted is not None:",
+        caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="the soak time is skipped",
+        file="plan/course.py",
+        before="until = ended_at + timedelta(seconds=self.strategy.soak)",
+        after="until = ended_at + timedelta(seconds=0 * self.strategy.soak)",
+        caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="a wave is passed although it is not seen healthy",
+        file="plan/course.py",
+        before="        if unsure:\n",
+        after="        if unsure is None:\n",
+        caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="an observation from before the operation is its health",
+        file="plan/standing.py",
+        before="(applied is not None and seen.at < applied.at)",
+        after="(applied is not None and seen.at is None)",
+        caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="all nodes are canaries",
+        file="plan/waves.py",
+        before="canaries, rest = ordered[: strategy.canaries], ordered[strategy.canaries :]",
+        after="canaries, rest = ordered, ordered[len(ordered) :]",
+        caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="a plan on a stale observation is made",
+        file="plan/blockers.py",
+        before="    _not_observed,\n    _stale,\n    _stranger,\n    _anonymous,",
+        after="    _not_observed,\n    _stranger,\n    _anonymous,",
+        caught_by=PLAN + "test_make.py",
+    ),
+    Mutant(
+        bug="data is lost without consent",
+        file="plan/blockers.py",
+        before="    if not found.destroys_data or found.consented:\n",
+        after="    if not found.destroys_data or not found.consented:\n",
+        caught_by=PLAN + "test_make.py",
+    ),
+    Mutant(
+        bug="a quarantined node is planned for",
+        file="plan/blockers.py",
+        before="    _quarantined,\n    _waits,",
+        after="    _waits,",
+        caught_by=PLAN + "test_holds.py",
+    ),
+    Mutant(
+        bug="a rewritten history goes on",
+        file="plan/gates.py",
+        before="BlockedReason.HISTORY_REWRITTEN, lambda _: text)",
+        after="BlockedReason.HISTORY_REWRITTEN, lambda _: None)",
+        caught_by=PLAN + "test_gates.py",
+    ),
+    Mutant(
+        bug="check does not count the blast radius again",
+        file="plan/check.py",
+        before="    history,\n    blast_radius,\n",
+        after="    history,\n",
+        caught_by=PLAN + "test_check.py " + PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="check does not look at rollouts",
+        file="plan/check.py",
+        before="    blast_radius,\n    rollouts,\n",
+        after="    blast_radius,\n",
+        caught_by=PLAN + "test_check.py " + PLAN + "test_rollout.py ",
+    ),
+    Mutant(
+        bug="check does not ask whether every node is told of",
+        file="plan/check.py",
+        before="    rollouts,\n    completeness,\n",
+        after="    rollouts,\n",
+        caught_by=PLAN + "test_check.py",
+    ),
+)
+
+MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS)
