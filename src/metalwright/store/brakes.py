@@ -125,12 +125,14 @@ def cancel(pages: Pages, names: Iterable[str], by: str, at: datetime) -> tuple[s
     marked: list[str] = []
     for some in chunks(names):
         rows = pages.run(
-            select(operations.c.id, operations.c.node, operations.c.fence)
+            select(operations.c.id, operations.c.node)
             .where(operations.c.busy_node.in_(some), operations.c.cancelled_by.is_(None))
             .order_by(operations.c.node)
         ).all()
+        if rows:
+            mark = update(operations).where(operations.c.id.in_([row.id for row in rows]))
+            pages.run(mark.values(cancelled_by=storable(by)))
         for row in rows:
-            pages.run(update(operations).where(operations.c.id == row.id).values(cancelled_by=by))
             pages.line(at, row.node, "cancel", row.id, detail=f"asked for by {by}")
             marked.append(row.node)
     if marked:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.sql.dml import UpdateBase
 
+from metalwright.errors import StoreError
 from metalwright.store.schema import Instant
 
 Row = dict[str, Any]
@@ -46,5 +47,8 @@ class Prepared:
 
 @lru_cache(maxsize=1_024)
 def instant_text(at: datetime) -> str:
-    """An instant as the tables have it. Raises ValueError for one without a zone."""
-    return str(_instant.process_bind_param(at, None))
+    """An instant as the tables have it. Raises StoreError for one without a zone."""
+    try:
+        return str(_instant.process_bind_param(at, None))
+    except ValueError as error:
+        raise StoreError(f"the store refused a value: {error}") from error
