@@ -12,11 +12,15 @@ from operator import is_not
 from typing import Any
 
 
-def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys that one of them lacks, or whose value is another object."""
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """The keys that one of them lacks, or whose value is another object.
+
+    A value stands under one key only. Where keys moved, more may be named: those between.
+    """
     if before is now:
-        return []
-    if len(before) == len(now) and list(before) == list(now):
-        return list(compress(now, map(is_not, before.values(), now.values())))
-    found = [key for key, value in now.items() if key not in before or before[key] is not value]
-    return found + [key for key in before if key not in now]
+        return set()
+    if len(before) == len(now):
+        differs = list(map(is_not, before.values(), now.values()))
+        return {*compress(before, differs), *compress(now, differs)}
+    found = {key for key, value in now.items() if key not in before or before[key] is not value}
+    return found | (before.keys() - now.keys())

@@ -79,7 +79,7 @@ class Operations:
     def refresh(self) -> None:
         """Take over what others, and the cycle before, wrote."""
         before, memory = self.memory, self._journal.memory()
-        for name in {*changed(before.nodes, memory.nodes), *self._touched}:
+        for name in changed(before.nodes, memory.nodes) | self._touched:
             node = memory.nodes.get(name)
             self._take(name, node.operation if node is not None else None)
         self.memory = memory
