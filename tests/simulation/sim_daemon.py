@@ -156,7 +156,7 @@ class SimDaemon:
         self.store: SimStore | None = None
         self._dice = random.Random(f"{around.seed}/daemon/{number}")
         self._lock = FleetLock(around.lock)
-        self._saved_s = -SAVE_INTERVAL_S
+        self._saved_s, self._saved_revision = -SAVE_INTERVAL_S, ""
 
     def start(self) -> None:
         """Begin, unless another process drives. Raises LockedError, StoreError."""
@@ -236,9 +236,11 @@ class SimDaemon:
         return self._pause_s(fleet, reconciler)
 
     def _save(self, fleet: Fleet, reconciler: Reconciler, result: CycleResult) -> None:
-        if self.around.time.now_s - self._saved_s < SAVE_INTERVAL_S:
+        revision = reconciler.inventory.revision.id if reconciler.inventory is not None else ""
+        now_s = self.around.time.now_s
+        if now_s - self._saved_s < SAVE_INTERVAL_S and revision == self._saved_revision:
             return
-        self._saved_s = self.around.time.now_s
+        self._saved_s, self._saved_revision = now_s, revision
         try:
             with fleet.store.batch():
                 if result.observed is not None:

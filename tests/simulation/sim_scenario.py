@@ -120,7 +120,7 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
     span_s = max(each.at_s for each in changes) + turn_s / 2
     events = [*changes, *_faults(scenario, dice, recipe, span_s)]
     for _ in range(dice.randint(*recipe.crashes)):
-        down = dice.choice((0.5, 20.0, 300.0))
+        down = dice.choice((0.5, 5.0, 20.0) if recipe.dense else (0.5, 20.0, 300.0))
         events.append(_event(dice, span_s, "crash", {"down_s": down}))
     for _ in range(dice.randint(*recipe.store_faults)):
         what = {"fault": dice.choice(STORE_FAULTS), "times": dice.randint(1, 4)}
@@ -155,7 +155,7 @@ def _turn_s(scenario: Scenario) -> float:
     """About how long it takes to turn the whole fleet over once."""
     rounds = -(-scenario.nodes // scenario.fleet_limit)
     if scenario.dense:
-        return 10.0 + rounds * 20.0
+        return 15.0 + rounds * 25.0
     return 40.0 + rounds * (20.0 + 240.0 / scenario.speed)
 
 
@@ -195,24 +195,24 @@ def _edit(scenario: Scenario, dice: random.Random) -> dict[str, Any]:
     edit: dict[str, Any] = {}
     for pool in scenario.shape.members:
         roll = dice.random()
-        if roll < 0.7:
+        if roll < (0.8 if scenario.dense else 0.7):
             rests = ("t0", "t1", "t0", "t1", "t2", "t3", "t4", "on", "off", "off")
             edit[f"rest/{pool}"] = dice.choice(rests)
         if roll > 0.85:
             edit[f"limit/{pool}"] = dice.choice((None, 2, 5, scenario.nodes))
         for part in range(PARTS):
-            if dice.random() < 0.3:
+            if dice.random() < (0.1 if scenario.dense else 0.3):
                 edit[f"loan/{pool}-{part}"] = dice.choice(("t0", "t1", "t2", None, None))
                 edit[f"priority/{pool}-{part}"] = dice.choice((100, 500, 900))
     for name in TEMPLATES:
-        if dice.random() < 0.3:
+        if dice.random() < (0.9 if scenario.dense else 0.3):
             edit[f"template/{name}"] = dice.randrange(1_000)
     if dice.random() < 0.3:
         limit = scenario.fleet_limit
         edit["policy/fleet"] = dice.choice((max(1, limit // 3), limit, limit * 2))
     if dice.random() < 0.2 and scenario.nodes < 100:
         edit["policy/rack"] = dice.choice((None, 1, 3))
-    if dice.random() < 0.1:
+    if dice.random() < (0.02 if scenario.dense else 0.1):
         edit["policy/blast"] = dice.choice((None, max(2, scenario.nodes // 4)))
     return edit
 

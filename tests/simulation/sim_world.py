@@ -24,12 +24,13 @@ from metalwright.daemon.reconcile import CycleResult, applied_as
 from metalwright.errors import LockedError, StoreError
 from metalwright.inventory import Loader, Repository
 from metalwright.model.observed import Power
+from metalwright.model.operation import Verb
 from metalwright.model.plan import BlockedReason
 from metalwright.schedule import desired as resolve
 from metalwright.settings import ExecuteSettings, ObserveSettings, Settings
 from metalwright.store import FleetLock, Store
 
-OPERATOR_S = 45.0
+OPERATOR_S = 15.0
 STAYS_S = 180.0
 FIX_S = 60.0
 CHECK_CYCLES = 16
@@ -362,7 +363,7 @@ class World:
             self._edit(what["set"], "Turn the fleet over")
         elif event.kind == "revert":
             before = self.states[-2][1] if len(self.states) > 1 else self.model
-            self._commit(before, "Revert", self.git.head)
+            self._commit(_mended(before), "Revert", self.git.head)
         elif event.kind == "broken":
             self._edit({"broken": True}, "A mistake")
             self.time.at(event.at_s + what["for_s"], lambda: self._edit({"broken": None}, "Mend"))
@@ -387,10 +388,10 @@ class World:
         del self.states[-drop:]
         parent, model = self.states[-1]
         if kind == "force push":
-            self._commit(model, "History, as somebody wishes it had been", parent)
+            self._commit(_mended(model), "History, as somebody wishes it had been", parent)
             return
         for _commit, model in dropped:
-            self._commit(model, "Rebased", self.states[-1][0])
+            self._commit(_mended(model), "Rebased", self.states[-1][0])
 
     # The people: they acknowledge what they are asked for, and retry what has failed.
 
@@ -412,22 +413,36 @@ class World:
             failed = [
                 line.node for line in plan.blocked if line.reason is BlockedReason.OPERATION_FAILED
             ]
-            if failed and self.time.now_s >= self._retried_s:
+            replaced = [
+                line.node
+                for line in plan.blocked
+                if line.reason is BlockedReason.DRIFT_REPORTED and line.verb is Verb.REBUILD
+            ]
+            if (failed or replaced) and self.time.now_s >= self._retried_s:
                 self._retried_s = self.time.now_s + 300.0
-                self._retry(failed)
+                self._retry(failed, replaced)
         if self.time.now_s >= self.quiet_s:
             self.room.calls_max = 100_000
         self.time.at(self.time.now_s + OPERATOR_S, self._people)
 
-    def _retry(self, nodes: list[str]) -> None:
+    def _retry(self, failed: list[str], replaced: list[str]) -> None:
+        """As `mw retry` for what failed, `mw adopt --rebuild` for disks with another system."""
+        now = self.clock.wall()
         try:
             with Store.open(self.settings.store) as store:
-                store.retry_failed(nodes, "ada", self.clock.wall())
+                store.retry_failed(failed, "ada", now)
+                store.adopt(dict.fromkeys(replaced), "ada", now)
         except StoreError:
             self.counts["the operator met a busy store"] += 1
-        self.counts["failed nodes retried by hand"] += len(nodes)
+        self.counts["failed nodes retried by hand"] += len(failed)
+        self.counts["nodes rebuilt by hand"] += len(replaced)
         if self._daemon is not None:
             self._daemon.wake()
+
+
+def _mended(model: Model) -> Model:
+    """The model without a mistake that somebody has mended since."""
+    return {key: value for key, value in model.items() if key != "broken"}
 
 
 def _bound_s(scenario: Scenario) -> float:
