@@ -50,7 +50,11 @@ Question = Callable[[Case, Difference], No | None]
 def first_no(case: Case, found: Difference) -> No | None:
     """The first reason that speaks against mending this difference now."""
     questions = _OF_GIT if found.cause is Cause.GIT else _OF_DRIFT
-    return next(filter(None, (question(case, found) for question in questions)), None)
+    for question in questions:
+        no = question(case, found)
+        if no is not None:
+            return no
+    return None
 
 
 def blocked(case: Case, found: Difference, no: No) -> Blocked:

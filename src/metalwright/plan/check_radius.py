@@ -43,9 +43,10 @@ def digest(plan: Plan, facts: Facts) -> Iterator[str]:
     if any(action.node not in facts.desired.nodes for action in plan.actions):
         return
     open_ = _open(plan, facts)
-    if plan.change_digest != _name(open_.values()):
+    name = _name(open_.values())
+    if plan.change_digest != name:
         yield "its change digest is not that of its changes"
-    given = facts.history_kept() and facts.acknowledged(_name(open_.values()))
+    given = facts.history_kept() and facts.acknowledged(name)
     keys = {digest_of(row) for row in open_.values()} if given else set()
     for key in sorted(set(plan.consents) ^ keys):
         yield f"consent {key[:12]} is given or kept back against what git acknowledges"

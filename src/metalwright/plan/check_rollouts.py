@@ -37,11 +37,14 @@ def rollouts(plan: Plan, facts: Facts) -> Iterator[str]:
 
 def _turns(plan: Plan, facts: Facts) -> Iterator[str]:
     known = {one.id: one for one in plan.rollouts if one.state in OPEN}
+    pools = facts.desired.inventory.pools
+    rolling = {name for name, pool in pools.items() if pool.spec.rollout is not None}
     for action in plan.actions:
-        if action.node not in facts.desired.nodes or action.node not in facts.memory.nodes:
+        wanted = facts.desired.nodes.get(action.node)
+        if wanted is None or action.node not in facts.memory.nodes:
             continue
         rollout = known.get(action.rollout)
-        if not _staged(action, facts):
+        if wanted.pool not in rolling or not _staged(action, facts):
             if action.rollout:
                 yield f"{action.node}: is called part of a rollout"
         elif rollout is None or not _is_of(rollout, action.node, facts):
@@ -57,7 +60,7 @@ def _staged(action: Action, facts: Facts) -> bool:
     if any(reason.cause is not Cause.GIT for reason in action.reasons):
         return False
     origin, wanted = facts.origin(action.node), facts.desired.nodes[action.node]
-    if origin is None or _strategy(wanted.pool, facts) is None:
+    if origin is None:
         return False
     booked = "Assignment" in (origin.holder.kind, wanted.holder.kind)
     return facts.within_tenancy(action.node) or not booked

@@ -17,7 +17,7 @@ from metalwright.model.operation import Applied, NodeMemory, Verb
 from metalwright.model.plan import Cause, Reason
 from metalwright.model.template import Method
 from metalwright.model.tenancy import PowerState
-from metalwright.plan.changes import ChangeClass, class_of, edits
+from metalwright.plan.changes import ChangeClass, FieldEdit, class_of, edits
 from metalwright.plan.context import PlanContext
 from metalwright.plan.spelling import camel
 from metalwright.plan.tenancy import ASSIGNMENT, same_tenancy
@@ -86,11 +86,12 @@ def plainly_as_desired(
     applied, target = remembered.applied, wanted.target
     if applied is None or remembered.operation is not None or seen is None or seen.reading is None:
         return False
-    if wanted.hold is not None or remembered.hold is not None or remembered.quarantine is not None:
-        return False
     reading, spec = seen.reading, node.spec
     return (
-        applied.target.digest == target.digest
+        wanted.hold is None
+        and remembered.hold is None
+        and remembered.quarantine is None
+        and applied.target.digest == target.digest
         and applied.holder == wanted.holder
         and reading.power is (Power.ON if target.power is PowerState.ON else Power.OFF)
         and (
@@ -130,23 +131,33 @@ def _from_git(case: Case) -> Difference | None:
             consented=boundary or wanted.data_loss_consent,
             staged=not boundary,
         )
-    within = _verb_within(known.target, wanted.target, certain=certain)
+    edited = _edits(known.target, wanted.target)
+    within = _verb_within(wanted.target, edited, certain=certain)
     if within is None:
         return None
-    reasons = _anew(wanted) if same_target else _edited(case, known)
+    reasons = _anew(wanted) if same_target else _edited(case, known, edited)
     consented = wanted.data_loss_consent
     return _difference(case, within, reasons, consented=consented, edit=certain, staged=True)
 
 
-def _verb_within(old: Target, new: Target, *, certain: bool) -> Verb | None:
+def _edits(old: Target, new: Target) -> tuple[FieldEdit, ...] | None:
+    """What differs between the two templates; `None` where one of both has none."""
+    if old.template is None or new.template is None:
+        return None
+    return edits(old.template, new.template)
+
+
+def _verb_within(
+    new: Target, edited: tuple[FieldEdit, ...] | None, *, certain: bool
+) -> Verb | None:
     """The verb within one tenancy.
 
     Not `certain` means that an operation was interrupted: then the least that brings the machine
     back is done, and what is on its disks is kept.
     """
-    if old.template is None or new.template is None:
+    if edited is None:
         return into(new)
-    needed = class_of(edits(old.template, new.template))
+    needed = class_of(edited)
     if needed is ChangeClass.REPROVISION:
         return Verb.REBUILD
     return None if needed is ChangeClass.NONE and certain else Verb.REBOOT
@@ -200,9 +211,9 @@ def _boundary(case: Case, known: Applied) -> tuple[Reason, ...]:
     return tuple(_git(case, known, shift, wanted.source) for shift in shifts)
 
 
-def _edited(case: Case, known: Applied) -> tuple[Reason, ...]:
+def _edited(case: Case, known: Applied, edited: tuple[FieldEdit, ...] | None) -> tuple[Reason, ...]:
     old, new = known.target.template, case.wanted.target.template
-    if old is None or new is None:
+    if edited is None or old is None or new is None:
         shift = _shift(known.target, case.wanted.target)
         return (_git(case, known, shift, case.wanted.source),)
     return tuple(
@@ -212,7 +223,7 @@ def _edited(case: Case, known: Applied) -> tuple[Reason, ...]:
             (camel(edit.field), edit.old, edit.new),
             _place(case, old, new, edit.field),
         )
-        for edit in edits(old, new)
+        for edit in edited
     )
 
 

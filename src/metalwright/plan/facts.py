@@ -86,10 +86,13 @@ class Facts:
     def settled(self, node: str) -> bool:
         """Whether what was done last is what git wants now."""
         remembered, wanted = self.memory.nodes.get(node), self.desired.nodes[node]
-        if remembered is None or remembered.applied is None or not self.within_tenancy(node):
+        if remembered is None or remembered.applied is None:
             return False
         before, after = remembered.applied.target, wanted.target
-        if before.digest == after.digest:
+        same = before.digest == after.digest
+        if not self.one_tenancy(remembered.applied.holder, wanted.holder, same=same):
+            return False
+        if same:
             return True
         if before.template is None or after.template is None:
             return False
