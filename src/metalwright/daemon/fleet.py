@@ -24,11 +24,12 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from metalwright.daemon.clock import SteadyClock, system_clock
+from metalwright.daemon.right import Lock, Right
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
 from metalwright.drivers.ipmi import IpmiDriver
-from metalwright.errors import FencedError, SettingsError, StoreError
+from metalwright.errors import SettingsError
 from metalwright.execute import Engine, EngineSettings
 from metalwright.inventory import Loader, Repository, without_secrets
 from metalwright.model.documents import Node
@@ -59,13 +60,6 @@ class Driver(Protocol):
 
 
 OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
-
-
-class Lock(Protocol):
-    """The right to drive the fleet. `metalwright.store` has them: `fleet_lock`."""
-
-    def confirm(self) -> None:
-        """Make sure that it still keeps others out. Raises StoreError when it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +94,7 @@ class Fleet:
     def __init__(self, settings: Settings, parts: Parts, wake: Callable[[], None]) -> None:
         self.settings, self.clock, self.wall = settings, parts.clock, parts.wall or parts.clock
         self.lock, self.repository, self.store = parts.lock, parts.repository, parts.store
+        self._right = Right(parts.lock, parts.clock)
         self.drivers = parts.drivers
         self.loader = Loader(parts.repository)
         self.sweeper = Sweeper(
@@ -124,14 +119,12 @@ class Fleet:
                     effects_in_flight_max=settings.execute.effects_in_flight_max,
                     effect_timeout_s=settings.execute.effect_timeout_s,
                 ),
+                self._right.is_confirmed,
             )
 
     def confirm(self) -> None:
         """Make sure that nobody else may drive. Raises FencedError when the lock is lost."""
-        try:
-            self.lock.confirm()
-        except StoreError as error:
-            raise FencedError(str(error)) from error
+        self._right.confirm()
 
     def __enter__(self) -> Self:
         return self

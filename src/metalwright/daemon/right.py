@@ -1,0 +1,47 @@
+"""The right to drive a fleet, and how long ago it was confirmed.
+
+A process may be stopped for minutes between two lines of its code, and another one take over
+meanwhile. So whoever is about to tell a BMC something asks once more, without a file or a database:
+was this confirmed a moment ago? It never takes the right, nor gives it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from metalwright.errors import FencedError, StoreError
+
+CONFIRMED_MAX: Final = timedelta(seconds=60)
+"""How long a confirmation is good for: longer than any cycle takes, and than a call waits for a
+worker."""
+
+
+class Lock(Protocol):
+    """The right to drive the fleet. `metalwright.store` has them: `fleet_lock`."""
+
+    def confirm(self) -> None:
+        """Make sure that it still keeps others out. Raises StoreError when it does not."""
+
+
+class Right:
+    """A lock, and when it was confirmed last by a steady clock."""
+
+    def __init__(self, lock: Lock, clock: Callable[[], datetime]) -> None:
+        self._lock, self._clock = lock, clock
+        self._confirmed_at: datetime | None = None
+
+    def confirm(self) -> None:
+        """Make sure that nobody else may drive. Raises FencedError when the lock is lost."""
+        self._confirmed_at, asked_at = None, self._clock()
+        try:
+            self._lock.confirm()
+        except StoreError as error:
+            raise FencedError(str(error)) from error
+        self._confirmed_at = asked_at
+
+    def is_confirmed(self) -> bool:
+        """Whether that was so a moment ago. From any thread, and without waiting."""
+        confirmed_at = self._confirmed_at
+        return confirmed_at is not None and self._clock() - confirmed_at <= CONFIRMED_MAX

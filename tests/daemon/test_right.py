@@ -1,0 +1,45 @@
+"""Nothing is told to a BMC by a process whose right to drive was not confirmed a moment ago."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from metalwright.daemon.right import CONFIRMED_MAX, Right
+from metalwright.errors import FencedError
+from metalwright.store import FleetLock
+
+START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+
+
+class Clock:
+    now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def test_a_confirmation_is_good_for_a_while(tmp_path: Path) -> None:
+    clock = Clock()
+    with FleetLock(tmp_path / "fleet.lock") as lock:
+        right = Right(lock, clock)
+        assert not right.is_confirmed()
+        right.confirm()
+        clock.now += CONFIRMED_MAX
+        assert right.is_confirmed()
+        clock.now += timedelta(microseconds=1)
+        assert not right.is_confirmed(), "the process may have been stopped for long"
+        right.confirm()
+        assert right.is_confirmed()
+
+
+def test_a_lock_that_is_lost_ends_it_at_once(tmp_path: Path) -> None:
+    with FleetLock(tmp_path / "fleet.lock") as lock:
+        right = Right(lock, Clock())
+        right.confirm()
+        (tmp_path / "fleet.lock").unlink()
+        with pytest.raises(FencedError, match="was removed"):
+            right.confirm()
+        assert not right.is_confirmed()
