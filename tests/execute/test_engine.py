@@ -34,6 +34,7 @@ from metalwright.model.operation import Effect, EffectKind, OperationState, Stag
 from metalwright.model.plan import Fate
 from metalwright.model.policy import FleetLimits
 from metalwright.model.template import Method, WipePolicy
+from metalwright.store import Store
 
 WIPES = a_target(wipe=WipePolicy.METADATA)
 
@@ -76,13 +77,15 @@ def test_a_deploy_goes_through_its_whole_life(rig: Rig) -> None:
 
 
 def test_every_intent_is_durable_before_the_driver_is_called(rig: Rig) -> None:
+    """Durable: another process sees it; our own one sees what is not committed too."""
     seen: list[tuple[EffectKind, bool]] = []
+    beside = rig.stack.enter_context(Store.open(f"sqlite:///{rig.directory / 'store.sqlite'}"))
 
     class Watching:
         capabilities = rig.driver.capabilities
 
         def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
-            stored = rig.store.memory().nodes[node.metadata.name].operation
+            stored = beside.memory().nodes[node.metadata.name].operation
             seen.append((effect.kind, stored is not None and stored.intent == effect))
             rig.driver.apply(node, effect, timeout_s)
 

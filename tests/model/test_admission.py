@@ -151,6 +151,15 @@ def test_only_the_oldest_claim_what_is_wide_while_they_wait_for_what_is_narrow()
     assert len(granted(crowd + others, limits, {"fleet": 2, "rack": 2, "pool": 2})) == 17
 
 
+def test_an_overdue_one_that_waits_for_what_is_wide_claims_what_is_narrow() -> None:
+    oldest = waits("oldest", "rack", waited_s=7_000)  # the one that claims in every scope
+    old = waits("old", "pdu", "rack", waited_s=6_000)
+    young = waits("young", "pdu", priority=1_000)
+    limits, held = {"fleet": 100, "pdu": 1, "rack": 2}, {"fleet": 2, "rack": 2}
+    assert granted([oldest, old, young], limits, held) == []
+    assert granted([oldest, young], limits, held) == ["young"]
+
+
 def test_an_overdue_one_claims_nothing_while_it_could_not_be_started() -> None:
     old, young = waits("old", "rack", waited_s=6_000), waits("young", "rack")
     queue = Queue([old, young])

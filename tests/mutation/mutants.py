@@ -388,8 +388,8 @@ ADMISSION = (
     Mutant(
         bug="the steady clock follows a jump at once",
         file="daemon/clock.py",
-        before="SLEW: Final = 0.1",
-        after="SLEW: Final = 0.9999",
+        before="reach = elapsed * self._slew",
+        after="reach = abs(apart)",
         caught_by="tests/daemon/test_clock.py",
     ),
 )
