@@ -3,6 +3,8 @@
 Each `*.txt` here is a session. A line `$ command` is run, and what follows is what it printed, with
 its exit code in brackets when that is not 0. `mw` is the installed command, `git` is git in the
 inventory, and `put PATH` writes the lines below it that begin with `| ` to a file of the inventory.
+`speed N` sets how much faster than life the simulated machines are, `faults SPEC...` what is wrong
+with them, and `daemon until TEXT` lets a daemon run until `mw status` shows the text, then ends it.
 Instants and ages are replaced by words, since they are never the same twice, and commit ids by
 `<commit 1>`, `<commit 2>` and so on, so that an edit of the example is no difference here.
 
@@ -16,6 +18,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +33,8 @@ state_dir = "state"
 
 [drivers.fake]
 seed = 7
-speed = 2000
+speed = {speed}
+faults = [{faults}]
 
 [observe]
 interval_s = 0.5
@@ -51,9 +55,11 @@ class Session:
     home: Path
     environment: dict[str, str] = field(init=False)
     commits: list[str] = field(default_factory=list)
+    speed: str = "2000"
+    faults: str = ""
 
     def __post_init__(self) -> None:
-        (self.home / "metalwright.toml").write_text(SETTINGS, encoding="utf-8")
+        self.settings()
         (self.home / "inventory").mkdir()
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("METALWRIGHT_", "GIT_"))}
         self.environment = kept | {
@@ -63,10 +69,16 @@ class Session:
             "GIT_COMMITTER_EMAIL": "ada@lab.example",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
+            "LOGNAME": "ada",
             "COLUMNS": "110",
             "NO_COLOR": "1",
             "LC_ALL": "C.UTF-8",
         }
+
+    def settings(self) -> None:
+        """Write the settings file."""
+        text = SETTINGS.format(speed=self.speed, faults=self.faults)
+        (self.home / "metalwright.toml").write_text(text, encoding="utf-8")
 
     def run(self, line: str, content: list[str]) -> list[str]:
         """Run one command line; the lines it answered."""
@@ -79,7 +91,38 @@ class Session:
         if words[0] == "example":
             subprocess.run(["cp", "-r", f"{EXAMPLE}/.", self.home / "inventory"], check=True)
             return []
+        if words[0] == "speed":
+            self.speed = words[1]
+            self.settings()
+            return []
+        if words[0] == "faults":
+            named = (word.partition("=") for word in words[1:])
+            self.faults = ", ".join(f'{{node = "{n}", fault = "{f}"}}' for n, _, f in named)
+            self.settings()
+            return []
+        if words[:2] == ["daemon", "until"]:
+            self._daemon_until(words[2])
+            return []
         return self._command(words)
+
+    def _daemon_until(self, text: str) -> None:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "metalwright", "daemon", "--config", "metalwright.toml"],
+            cwd=self.home,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        last, until = "", time.monotonic() + TIMEOUT_S
+        try:
+            while text not in last:
+                assert time.monotonic() < until, f"mw status never showed {text!r}:\n{last}"
+                assert daemon.poll() is None, "the daemon has ended"
+                last = "\n".join(self._command(["mw", "status"]))
+        finally:
+            daemon.terminate()
+            daemon.wait(TIMEOUT_S)
 
     def _command(self, words: list[str]) -> list[str]:
         where = self.home
@@ -88,7 +131,7 @@ class Session:
         elif words[0] == "git":
             where = self.home / "inventory"
         else:
-            raise AssertionError(f"a scenario knows mw, git, put and example, not {words[0]}")
+            raise AssertionError(f"a scenario does not know {words[0]}")
         date = f"2026-11-20T08:{len(self.commits):02}:00Z"
         done = subprocess.run(
             words,
@@ -109,6 +152,8 @@ class Session:
             text = re.sub(rf"\b{commit[:7]}[0-9a-f]*\b", f"<commit {number}>", text)
         for pattern, word in REPLACED:
             text = pattern.sub(word, text)
+        if "queue" in words:  # the widths of its columns follow the times
+            text = re.sub(r"(?<=\S) {2,}", "  ", re.sub(r"\b(\d+[dhms])+\b", "<time>", text))
         answer = [line.rstrip() for line in text.splitlines()]
         return [*answer, f"[exit {done.returncode}]"] if done.returncode else answer
 

@@ -10,6 +10,7 @@ from metalwright.cli.common import ERROR, ConfigOption, RepoOption, console, set
 from metalwright.cli.progress import Progress
 from metalwright.daemon import CycleResult, Service
 from metalwright.daemon.fleet import observed_nodes
+from metalwright.model.rollout import RolloutState
 from metalwright.plan import exit_code
 from metalwright.settings import LogSettings, Settings
 
@@ -66,9 +67,25 @@ class Ending:
         if result.plan is None:
             return True
         waited_long = result.at - self._began > timedelta(seconds=FIRST_ANSWERS_MAX_S)
-        self._settled = self._settled + 1 if result.settled else 0
+        resting = result.settled and not _soaking(result)
+        self._settled = self._settled + 1 if resting else 0
         asked = _all_asked(result, self._began)
         return self._settled >= SETTLED_CYCLES and (asked or waited_long)
+
+
+def _soaking(result: CycleResult) -> bool:
+    """Whether a rollout goes on by itself: its wave is watched, and is about to be seen healthy."""
+    if result.plan is None or result.desired is None:
+        return False
+    for rollout in result.plan.rollouts:
+        pool = result.desired.inventory.pools.get(rollout.pool)
+        strategy = pool.spec.rollout if pool is not None else None
+        since = rollout.soaking_since
+        if rollout.state is RolloutState.RUNNING and since is not None and strategy is not None:
+            longest_s = strategy.soak + (strategy.confirm or 0) + FIRST_ANSWERS_MAX_S
+            if result.at < since + timedelta(seconds=longest_s):
+                return True
+    return False
 
 
 def _all_asked(result: CycleResult, since: datetime) -> bool:

@@ -40,6 +40,12 @@ spec:
   ticket: STOR-77
 """
 
+EDIT = ("    - mitigations=auto\n", "    - mitigations=off\n")
+SHORTER = (
+    ("pools.yaml", "    soak: 10m\n", "    soak: 2s\n"),
+    ("templates/base.yaml", "    softPowerOff: 3m\n", "    softPowerOff: 3s\n"),
+)
+
 SETTINGS = """\
 # One installation of Metalwright: the demonstration.
 repository = "inventory"
@@ -68,7 +74,7 @@ def demo(
     ] = None,
     speed: Annotated[
         float, typer.Option("--speed", min=1, max=10_000, help="How many times faster than life.")
-    ] = 60.0,
+    ] = 120.0,
     seed: Annotated[int, typer.Option("--seed", help="Another seed is another fleet.")] = 7,
     stay: Annotated[
         bool, typer.Option("--stay/--exit", help="Keep the daemon running at the end.")
@@ -95,7 +101,7 @@ def demo(
 def _tell(home: Path, speed: float, seed: int, stay: bool) -> None:
     """The story, chapter by chapter."""
     inventory, config = home / "inventory", home / "metalwright.toml"
-    create_repository(inventory, example_inventory(), "The example inventory")
+    _copy_example(home, inventory)
     config.write_text(SETTINGS.format(speed=speed, seed=seed), encoding="utf-8")
 
     _chapter("1. A git repository declares 48 machines, nobody has touched them yet")
@@ -118,11 +124,31 @@ def _tell(home: Path, speed: float, seed: int, stay: bool) -> None:
     say(f"$ git -C {inventory} revert HEAD")
     _converge(config, "bringing them back")
 
-    _chapter("5. The history of the fleet is the git log")
+    _chapter("5. An edit of a template goes out in steps: two canaries, then wave after wave")
+    template = inventory / "templates" / "rhel-like.yaml"
+    text = template.read_text(encoding="utf-8")
+    template.write_text(text.replace(*EDIT), encoding="utf-8")
+    commit_all(inventory, "Idle CI machines boot without mitigations (CI-2041)")
+    say(f"$ git -C {inventory} commit -m 'Idle CI machines boot without mitigations (CI-2041)'")
+    _command("mw plan", config)
+    _converge(config, "canaries, then waves")
+
+    _chapter("6. The history of the fleet is the git log")
     say("$ mw history")
     history(config=config)
     if stay:
         _stay(config, inventory)
+
+
+def _copy_example(home: Path, inventory: Path) -> None:
+    """The repository of the example. Its times are for real machines; these here are faster."""
+    copy = home / "example"
+    shutil.copytree(example_inventory(), copy)
+    for name, long, short in SHORTER:
+        file = copy / name
+        file.write_text(file.read_text(encoding="utf-8").replace(long, short), encoding="utf-8")
+    create_repository(inventory, copy, "The example inventory")
+    shutil.rmtree(copy)
 
 
 def _converge(config: Path, title: str) -> None:

@@ -16,7 +16,7 @@ from metalwright.model.plan import Plan
 from metalwright.model.rollout import ROLLOUT_OVER, Rollout, RolloutState
 
 ACKNOWLEDGED_DIGITS = 12
-"""Of the id of a rollout: so many are enough for a commit to name it."""
+"""Of the acknowledgement of a rollout: so many are enough for a commit to give it."""
 
 
 def driver_line(driven_by: int | None, said: Mapping[str, Any] | None) -> str:
@@ -81,13 +81,14 @@ def rollout_words(rollout: Rollout, desired: Desired, now: datetime) -> str:
     if rollout.state is RolloutState.PAUSED:
         return (
             f"{head}PAUSED at {turn} of {last + 1 - canaries}: {rollout.why}; revert it, or commit"
-            f" to the Policy: acknowledge: [{rollout.id[:ACKNOWLEDGED_DIGITS]}]"
+            f" to the Policy: acknowledge: [{rollout.acknowledgement[:ACKNOWLEDGED_DIGITS]}]"
         )
     begun = sum(len(wave) for wave in rollout.waves[: rollout.wave + 1])
+    why = f", {rollout.why}" if rollout.why else ""
     soaking = _soaking(rollout, desired, now)
     return (
         f"{head}{turn} of {last + 1 - canaries}, {begun} of {nodes} nodes had their turn"
-        f"{soaking}{failed}"
+        f"{soaking}{why}{failed}"
     )
 
 
@@ -95,7 +96,8 @@ def _canaries(rollout: Rollout, desired: Desired) -> int:
     """1 where the first wave are the canaries, else 0."""
     pool = desired.inventory.pools.get(rollout.pool)
     strategy = pool.spec.rollout if pool is not None else None
-    return 1 if strategy is not None and strategy.canaries and len(rollout.waves) > 1 else 0
+    first = strategy is not None and strategy.canaries and not rollout.reverts
+    return 1 if first and len(rollout.waves) > 1 else 0
 
 
 def _soaking(rollout: Rollout, desired: Desired, now: datetime) -> str:
