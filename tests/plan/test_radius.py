@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from metalwright.model.observed import Power
+from metalwright.model.observed import Identity, Power
 from metalwright.model.operation import LocalHold, OperationState, Verb
 from metalwright.model.plan import BlockedReason
 from metalwright.model.policy import BlastRadius, Radius
@@ -233,6 +233,15 @@ def test_what_is_frozen_or_held_and_seen_off_is_not_disrupted(world):
     assert [one.node for one in world.plan().actions] == ["n-6", "n-7", "n-8"]
     world.see("n-5", Power.OFF, age_s=900)
     assert held(world) == ["n-6", "n-7", "n-8"], "n-5 may be on by now"
+    world.converged()
+
+
+def test_another_machine_that_is_off_says_nothing_of_the_one_that_git_means(world):
+    edit(world, "rescue")
+    rules(world, nodes_max=3)
+    world.see("n-1", Power.OFF, identity=Identity(serial="S-other"))
+    assert held(world) == ["n-2", "n-3", "n-4"]
+    assert world.blocked("n-2").message.startswith("4 nodes would be disrupted")
     world.converged()
 
 
