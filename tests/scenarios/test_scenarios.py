@@ -196,4 +196,4 @@ def test_scenario(path: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_scenarios() -> None:
-    assert len(list(HERE.glob("*.txt"))) >= 4
+    assert len(list(HERE.glob("*.txt"))) >= 8
