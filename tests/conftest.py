@@ -7,7 +7,7 @@ import os
 from hypothesis import Phase, settings
 
 # Who only wants to know whether a test fails (tests/mutation) need not have the example shrunk.
-SHRINKS = os.environ.get("METALWRIGHT_TESTS_SHRINK") != "no"
+SHRINKS = os.environ.get("TESTS_SHRINK") != "no"
 
 settings.register_profile(
     "metalwright",

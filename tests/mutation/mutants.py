@@ -40,8 +40,8 @@ LEDGER = (
     Mutant(
         bug="a store that was superseded goes on writing",
         file="store/pages.py",
-        before="if epoch is not None and epoch != row.epoch:",
-        after="if epoch is not None and epoch > row.epoch:",
+        before="if claim is not None and claim != (row.epoch, row.claimed_at):",
+        after="if claim is not None and claim[0] > row.epoch:",
         caught_by="tests/store/test_fencing.py::test_a_store_that_was_superseded_writes_nothing",
     ),
     Mutant(
@@ -283,13 +283,6 @@ STEPS = (
         caught_by=EXECUTE + "test_fencing.py",
     ),
     Mutant(
-        bug="a late answer is taken for the present attempt's",
-        file="execute/cycle.py",
-        before="                or operation.fence != outcome.fence\n",
-        after="",
-        caught_by=EXECUTE,
-    ),
-    Mutant(
         bug="a node that left git is touched on",
         file="execute/steps.py",
         before="return node if node is not None and node.spec.lifecycle is Lifecycle.MANAGED "
@@ -481,9 +474,9 @@ PLANS = (
     ),
     Mutant(
         bug="a quarantined node is planned for",
-        file="plan/blockers.py",
-        before="    _quarantined,\n    _waits,",
-        after="    _waits,",
+        file="plan/holds.py",
+        before="    if quarantine is not None:\n",
+        after="    if quarantine is not None and wanted.hold is not None:\n",
         caught_by=PLAN + "test_holds.py",
     ),
     Mutant(
@@ -505,7 +498,7 @@ PLANS = (
         file="plan/check.py",
         before="    blast_radius,\n    rollouts,\n",
         after="    blast_radius,\n",
-        caught_by=PLAN + "test_check.py " + PLAN + "test_rollout.py ",
+        caught_by=PLAN + "test_check_rollouts.py",
     ),
     Mutant(
         bug="check does not ask whether every node is told of",
@@ -517,3 +510,15 @@ PLANS = (
 )
 
 MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS)
+
+SEEDS: dict[str, int] = {
+    "a slot is kept after the end": 100,
+    "a failed attempt keeps its slots": 101,
+    "one scope is forgotten on release": 100,
+    "no identity is asked for before an effect": 102,
+    "a deadline never fails an attempt": 101,
+    "a retry keeps the fence": 101,
+    "the driver is called before the intent is durable": 101,
+    "an intent is not journalled": 100,
+}
+"""Bugs that the simulation finds as well, and the seed of `tests/simulation` that shows each."""

@@ -23,12 +23,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mutants import MUTANTS, Mutant
+from mutants import MUTANTS, SEEDS, Mutant
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "metalwright"
 DOCUMENT = ROOT / "docs" / "verification.md"
 BEGIN, END = "<!-- mutants:begin -->", "<!-- mutants:end -->"
+SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_broken_whatever_happens[{seed}]"
 TIMEOUT_S = 600.0
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
@@ -58,7 +59,13 @@ def try_one(mutant: Mutant, place: Path) -> Found:
         shutil.copytree(SOURCE, copy / "metalwright", ignore=shutil.ignore_patterns("__pycache__"))
         file = copy / "metalwright" / mutant.file
         file.write_text(applied(mutant, file.read_text(encoding="utf-8")), encoding="utf-8")
-        return _run(mutant, copy)
+        found = _run(mutant, mutant.caught_by.split(), copy)
+        seed = SEEDS.get(mutant.bug)
+        if seed is None or not found.caught_by:
+            return found
+        # The simulation has to find it too, without being told where to look.
+        simulated = _run(mutant, [SIMULATION.format(seed=seed)], copy)
+        return found if simulated.caught_by else simulated
     finally:
         shutil.rmtree(copy, ignore_errors=True)
 
@@ -72,7 +79,7 @@ def without_a_bug(place: Path, chosen: list[Mutant]) -> str:
     return found.said if found.caught_by or " passed" not in found.said else ""
 
 
-def _run(mutant: Mutant, copy: Path) -> Found:
+def _run(mutant: Mutant, tests: list[str], copy: Path) -> Found:
     command = [
         sys.executable,
         "-m",
@@ -85,11 +92,11 @@ def _run(mutant: Mutant, copy: Path) -> Found:
         "no:cacheprovider",
     ]
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment |= {"CI": "true", "METALWRIGHT_TESTS_SHRINK": "no"}
+    environment |= {"CI": "true", "TESTS_SHRINK": "no"}
     began = time.monotonic()
     try:
         done = subprocess.run(
-            [*command, "--tb=line", *mutant.caught_by.split()],
+            [*command, "--tb=line", *tests],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -108,19 +115,17 @@ def _run(mutant: Mutant, copy: Path) -> Found:
 
 def table(caught: dict[str, str]) -> str:
     """The table of the manual. `caught` has the first test that failed, by the bug."""
-    lines = ["| bug | file | caught by |", "|---|---|---|"]
+    lines = ["| bug | file | caught by | seed |", "|---|---|---|---|"]
     for mutant in MUTANTS:
-        test = _shown(caught[mutant.bug])
-        lines.append(f"| {mutant.bug} | `{mutant.file}` | {test} |")
+        test, seed = _shown(caught[mutant.bug]), SEEDS.get(mutant.bug, "")
+        lines.append(f"| {mutant.bug} | `{mutant.file}` | {test} | {seed} |")
     return "\n".join(lines)
 
 
 def _shown(test: str) -> str:
-    """A test without its parameters, which may hold anything, but for the seed of a simulation."""
+    """A test without its parameters, which may hold anything."""
     path, _, name = test.partition("::")
-    words, _, parameters = name.partition("[")
-    seed = f", seed {parameters.rstrip(']')}" if "simulation" in path else ""
-    return f"`{Path(path).name}` {words.replace('_', ' ')}{seed}".strip()
+    return f"`{Path(path).name}` {name.partition('[')[0].replace('_', ' ')}".strip()
 
 
 def write(found: list[Found]) -> None:
@@ -140,6 +145,8 @@ def main() -> int:
     chosen = [each for each in MUTANTS if arguments.only in f"{each.bug} {each.file}"]
     if arguments.write and len(chosen) != len(MUTANTS):
         parser.error("--write needs all of them")
+    for each in chosen:
+        applied(each, (SOURCE / each.file).read_text(encoding="utf-8"))
     found = []
     with (
         tempfile.TemporaryDirectory(prefix="mutants-") as place,

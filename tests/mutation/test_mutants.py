@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mutants import MUTANTS, Mutant
+from mutants import MUTANTS, SEEDS, Mutant
 from run import BEGIN, DOCUMENT, END, ROOT, SOURCE, applied, try_one
 
 MUTANTS_MIN = 40
@@ -38,9 +38,10 @@ def test_each_still_fits_the_code_and_has_tests(mutant: Mutant) -> None:
 def test_the_manual_lists_exactly_these() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     rows = text[text.index(BEGIN) : text.index(END)].splitlines()[3:]
-    listed = [tuple(cell.strip() for cell in row.split("|")[1:4]) for row in rows]
+    listed = [tuple(cell.strip() for cell in row.split("|")[1:5]) for row in rows]
     assert [row[:2] for row in listed] == [(each.bug, f"`{each.file}`") for each in MUTANTS]
     assert all(re.fullmatch(r"`test_\w+\.py`.*", row[2]) for row in listed)
+    assert {row[0]: int(row[3]) for row in listed if row[3]} == SEEDS
 
 
 @pytest.mark.parametrize("mutant", MUTANTS[::SAMPLE_EVERY], ids=lambda mutant: mutant.bug)
