@@ -186,6 +186,23 @@ def test_a_merge_is_not_taken_for_the_change_that_it_merged(
         assert found.subject == "side"
 
 
+def test_one_call_tells_the_latest_commits_of_all_files_of_a_line(origin: GitRepository) -> None:
+    made = [origin.commit({f"f{number}": "1"}, subject=f"s{number}") for number in range(40)]
+    made.append(origin.commit({"f39": None, "new\nline": "x"}, subject="removed"))
+    with Repository(str(origin.path), "main", mirror=None) as repository:
+        newest = repository.latest_commit("main", ["f39"])
+        assert newest is not None
+        assert (newest.id, newest.subject) == (made[-1], "removed")
+        too_far_back = repository.latest_commit("main", ["f3"])
+        assert too_far_back is not None
+        assert too_far_back.id == made[3]
+        shutil.rmtree(origin.path / "objects")
+        for number in (38, 37, 12):
+            found = repository.latest_commit(made[-1], [f"f{number}", "none"])
+            assert found is not None
+            assert found.id == made[number], "read off the list that git gave before"
+
+
 # --- what a repository can be instead of one -------------------------------------------------
 
 

@@ -47,6 +47,7 @@ _SWITCHES: Final = tuple(
         "maintenance.auto=false",
         "i18n.logOutputEncoding=UTF-8",
         "log.showSignature=false",
+        "log.showRoot=true",
         "log.mailmap=false",
         "protocol.allow=never",
         "protocol.file.allow=always",

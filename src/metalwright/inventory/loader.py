@@ -92,7 +92,7 @@ class Loader:
             return source
         places = self._places.get(file.id)
         if places is None:
-            found = positions_in({file.path: file}, self._repository)
+            found = self._positions({file.path: file})
             self._places[file.id] = places = found.get(file.path, {})
             while len(self._places) > LOCATED_FILES_MAX:
                 self._places.popitem(last=False)
@@ -110,8 +110,11 @@ class Loader:
             commit,
             parsed,
             findings,
-            lambda paths: positions_in({path: by_path[path] for path in paths}, self._repository),
+            lambda paths: self._positions({path: by_path[path] for path in paths}),
         )
+
+    def _positions(self, files: Mapping[str, InventoryFile]) -> dict[str, dict[int, Positions]]:
+        return positions_in(files, self._parsed.of_known_size(self._repository))
 
 
 def accepted(assembled: Assembled, what: str) -> Inventory:
@@ -168,6 +171,28 @@ class ParsedFiles:
             _identity, (_file, size) = self._kept.popitem(last=False)
             self._bytes -= size
         return {file.path: found[file.id] for file in files}
+
+    def of_known_size(self, contents: Contents) -> Contents:
+        """The same contents; the sizes of what was parsed here are not asked for again."""
+        return _KnownSizes(contents, self._kept)
+
+
+class _KnownSizes:
+    """Contents of which some sizes are known."""
+
+    def __init__(self, contents: Contents, known: Mapping[str, tuple[ParsedFile, int]]) -> None:
+        self._contents, self._known = contents, known
+
+    def sizes(self, ids: Iterable[str]) -> dict[str, int]:
+        """The size in bytes of each blob."""
+        wanted = list(ids)
+        rest = [identity for identity in wanted if identity not in self._known]
+        found = self._contents.sizes(rest) if rest else {}
+        return found | {key: self._known[key][1] for key in wanted if key in self._known}
+
+    def blobs(self, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """(id, content) of each blob."""
+        return self._contents.blobs(ids)
 
 
 @contextmanager

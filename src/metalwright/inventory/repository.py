@@ -11,7 +11,6 @@ import configparser
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -19,6 +18,13 @@ from typing import Final, Self
 from metalwright.errors import RepositoryError
 from metalwright.inventory import bulk
 from metalwright.inventory.git_commands import GitCommands, gitpython
+from metalwright.inventory.lineage import (
+    COMMIT_FORMAT,
+    Lineage,
+    commit_from,
+    line_arguments,
+    lineage_of,
+)
 from metalwright.inventory.location import checked_branch, parse_location
 from metalwright.inventory.mirror import create_mirror, fetch_into
 from metalwright.model.inventory import Commit
@@ -29,12 +35,6 @@ ANSWERS_MAX: Final = 10_000
 """Answers of git about commits that are kept, so that a daemon of years does not grow."""
 BRANCHES_SHOWN_MAX: Final = 10
 _COMMIT_ID = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
-# A subject or a name of 100 MB is cut by git itself, before it reaches our memory.
-_FORMAT: Final = "--format=tformat:" + "".join(
-    f"{part}%x00"
-    for part in ("%H", "%<(200,trunc)%an", "%<(200,trunc)%ae", "%at", "%<(400,trunc)%s")
-)
-_YEAR_9999_S: Final = 253_370_764_800
 
 
 class Repository:
@@ -56,6 +56,7 @@ class Repository:
         # A commit and its history never change: what git has said of ids is not asked again.
         self._known: set[str] = set()
         self._ancestors: dict[tuple[str, str], bool] = {}
+        self._lineage: tuple[str, Lineage] | None = None
         if self._location.directory is not None:
             git_dir, common_dir = open_repository(self._location.directory)
             self._git = GitCommands(git_dir, common_dir, ())
@@ -202,6 +203,10 @@ class Repository:
             RepositoryError: a revision is unknown.
         """
         new = self.resolve(revision)
+        # Along a line without merges the newest one is the newest after `since` as well.
+        told = self._line(new).latest(paths)
+        if told is not None:
+            return told
         if since is not None:
             found = self._log(["-1"], [new, f"^{self.resolve(since)}"], paths)
             if found:
@@ -241,6 +246,13 @@ class Repository:
             raise RepositoryError(f"{self.name} has not been fetched yet")
         return self._git
 
+    def _line(self, revision: str) -> Lineage:
+        """The newest commits of a revision and what they touched; kept for one revision."""
+        if self._lineage is None or self._lineage[0] != revision:
+            out = self._commands.output(line_arguments(revision))
+            self._lineage = (revision, lineage_of(revision, out))
+        return self._lineage[1]
+
     def _log(
         self, options: Sequence[str], revisions: Sequence[str], paths: Sequence[str]
     ) -> tuple[Commit, ...]:
@@ -251,23 +263,12 @@ class Repository:
         with tempfile.TemporaryFile() as stdin:
             stdin.writelines(line.encode("utf-8", "surrogateescape") + b"\n" for line in lines)
             stdin.seek(0)
-            out = self._commands.output(["log", *options, _FORMAT, "--stdin"], stdin=stdin)
+            out = self._commands.output(["log", *options, COMMIT_FORMAT, "--stdin"], stdin=stdin)
         fields = out.split("\0")
         return tuple(
-            _commit(*(part.strip() for part in fields[at : at + 5]))
+            commit_from(*(part.strip() for part in fields[at : at + 5]))
             for at in range(0, len(fields) - 5, 5)
         )
-
-
-def _commit(identity: str, name: str, email: str, seconds: str, subject: str) -> Commit:
-    # An author writes any time into a commit; what no calendar has is taken for the epoch.
-    at = int(seconds) if seconds.lstrip("-").isdigit() else 0
-    return Commit(
-        id=identity,
-        author=f"{name} <{email}>",
-        subject=subject,
-        at=datetime.fromtimestamp(at if 0 <= at < _YEAR_9999_S else 0, UTC),
-    )
 
 
 def open_repository(directory: Path) -> tuple[Path, Path]:
