@@ -41,6 +41,10 @@ class Lineage:
 
     steps: tuple[Step, ...] = ()
 
+    def has(self, identity: str) -> bool:
+        """Whether a commit is one of them, or the parent of the last; else this cannot tell."""
+        return any(identity == one.commit.id or identity in one.parents for one in self.steps)
+
     def latest(self, paths: Sequence[str]) -> Commit | None:
         """The newest commit that touched one of the paths; `None` where this cannot tell."""
         wanted = set(paths)

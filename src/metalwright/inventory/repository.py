@@ -179,7 +179,8 @@ class Repository:
                 raise RepositoryError(f"{identity[:REVISION_LENGTH_MAX]!r} is not a full commit id")
         if (old, new) in self._ancestors:
             return self._ancestors[old, new]
-        self.resolve(new)
+        if self._line(self.resolve(new)).has(old):
+            return True
         status, _out, _errors = self._commands.run(["cat-file", "-e", f"{old}^{{commit}}"])
         if status != 0:
             return False
