@@ -520,5 +520,8 @@ SEEDS: dict[str, int] = {
     "a retry keeps the fence": 101,
     "the driver is called before the intent is durable": 101,
     "an intent is not journalled": 100,
+    "a scope that was limited later does not count what runs": 101,
+    "the blast radius counts only what could start now": 102,
+    "data is lost without consent": 101,
 }
 """Bugs that the simulation finds as well, and the seed of `tests/simulation` that shows each."""
