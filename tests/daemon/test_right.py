@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metalwright.daemon.right import CONFIRMED_MAX, Right
-from metalwright.errors import FencedError
+from metalwright.errors import FencedError, StoreError
 from metalwright.store import FleetLock
 
 START = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
@@ -43,3 +43,30 @@ def test_a_lock_that_is_lost_ends_it_at_once(tmp_path: Path) -> None:
         with pytest.raises(FencedError, match="was removed"):
             right.confirm()
         assert not right.is_confirmed()
+
+
+class Asking:
+    """A lock that looks, while it is asked, whether the right is still confirmed."""
+
+    right: Right
+    lost = False
+
+    def __init__(self) -> None:
+        self.seen: list[bool] = []
+
+    def confirm(self) -> None:
+        self.seen.append(self.right.is_confirmed())
+        if self.lost:
+            raise StoreError("the lock is lost")
+
+
+def test_what_was_confirmed_stays_good_while_the_lock_is_asked_again() -> None:
+    lock = Asking()
+    right = lock.right = Right(lock, Clock())
+    right.confirm()
+    right.confirm()
+    assert lock.seen == [False, True], "an effect between two lines of a cycle is sent"
+    lock.lost = True
+    with pytest.raises(FencedError):
+        right.confirm()
+    assert not right.is_confirmed()

@@ -33,12 +33,19 @@ class Right:
         self._confirmed_at: datetime | None = None
 
     def confirm(self) -> None:
-        """Make sure that nobody else may drive. Raises FencedError when the lock is lost."""
-        self._confirmed_at, asked_at = None, self._clock()
+        """Make sure that nobody else may drive. Raises FencedError when the lock is lost.
+
+        What was confirmed before stays good while the lock is asked: a worker that is about to
+        call a driver meanwhile is not told no for that.
+        """
+        asked_at = self._clock()
         try:
             self._lock.confirm()
-        except StoreError as error:
-            raise FencedError(str(error)) from error
+        except BaseException as error:
+            self._confirmed_at = None
+            if isinstance(error, StoreError):
+                raise FencedError(str(error)) from error
+            raise
         self._confirmed_at = asked_at
 
     def is_confirmed(self) -> bool:
