@@ -83,6 +83,8 @@ def test_a_hold_is_told_everywhere_and_lifted_again(lab: Lab) -> None:
     assert "no daemon drives this fleet now" in answer
     status = lab.mw("status")
     assert 'the "left" fan' in next(line for line in status.splitlines() if "n[1-2]" in line)
+    row = next(line for line in status.splitlines() if line.startswith("n1 "))
+    assert "`mw resume n1`" in row, "the command can be copied as it stands"
     assert "HELD" in lab.mw("explain", "n1")
     assert lab.mw("resume", "n1").startswith("resumed 1: n1\n")
     assert "HELD" not in lab.mw("explain", "n1")
@@ -126,8 +128,12 @@ def test_nothing_is_cancelled_where_nothing_is_under_way(lab: Lab) -> None:
 def test_the_brake_works_while_git_cannot_be_read(lab: Lab) -> None:
     lab.mw("adopt", "n[1-2]")
     (lab.inventory / ".git").rename(lab.home / "elsewhere")
-    answer = lab.mw("hold", "n[1-2]", "--reason", "the repository is gone", code=1)
-    assert "error:" in answer  # a repository that is not there is no repository
+    answer = lab.mw("hold", "n[1-2]", "--reason", "the repository is gone")
+    assert "warning: git cannot be read" in answer
+    assert "held 2: n[1-2]" in answer
+    assert "resumed 2: n[1-2]" in lab.mw("resume", "n[1-2]")
+    assert "nothing is under way: n1" in lab.mw("cancel", "n1", code=1)
+    assert "error:" in lab.mw("hold", "n9", "--reason", "nobody knows it", code=1)
     (lab.home / "elsewhere").rename(lab.inventory / ".git")
     lab.write("kind: Nonsense\n")
     lab.commit("A commit that is refused, with nothing in force before")

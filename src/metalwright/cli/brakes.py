@@ -7,7 +7,8 @@ git wants. A brake has to work on a bad day too: while git cannot be read, nodes
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,12 +18,14 @@ from metalwright.cli.common import ERROR, ConfigOption, RepoOption, report, say,
 from metalwright.cli.common import select as select_nodes
 from metalwright.cli.look import in_force
 from metalwright.cli.suggest import hold_text
-from metalwright.daemon.fleet import Fleet, driven_by, open_fleet
-from metalwright.errors import MetalwrightError
+from metalwright.daemon.clock import system_clock
+from metalwright.daemon.fleet import driven_by, open_fleet
+from metalwright.errors import MetalwrightError, SettingsError, StoreError
 from metalwright.model.desired import Desired
 from metalwright.model.noderange import NodeRangeError, fold, unfold
 from metalwright.model.operation import Memory, Operation
 from metalwright.settings import Settings
+from metalwright.store import Store
 
 NodesArgument = Annotated[
     list[str], typer.Argument(metavar="NODE...", help="Names, ranges (r640-[01-16]) or selectors.")
@@ -62,27 +65,44 @@ class Chosen:
         return {name: operation for name, operation in found.items() if operation is not None}
 
 
-def choose(fleet: Fleet, texts: list[str]) -> Chosen:
-    """The nodes of git and of the store that these texts name or select.
+@contextmanager
+def opened(settings: Settings, texts: list[str]) -> Iterator[tuple[Store, Chosen]]:
+    """The store, and the nodes of git and of the store that these texts name or select.
+
+    The store is opened by itself: a brake is written there, whatever has become of the repository.
 
     Raises:
         typer.BadParameter: one is no selector, or neither git nor the store knows such a node.
-        MetalwrightError: git cannot be read, and one of them is not the name of an adopted node.
+        MetalwrightError: git cannot be read, and one of them is not the name of an adopted node;
+            or the store cannot be opened.
     """
-    memory = fleet.store.memory()
-    known = [_known(text, memory) for text in texts]
+    wanted = _wanted(settings)
+    with Store.open(settings.store) as store:
+        yield store, _choose(store.memory(), wanted, texts)
+
+
+def _wanted(settings: Settings) -> Desired | MetalwrightError:
+    """What git wants, or why that cannot be read."""
     try:
-        desired = in_force(fleet)
+        with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
+            return in_force(fleet)
+    except (StoreError, SettingsError):
+        raise
     except MetalwrightError as error:
-        if not all(known):
-            raise
-        report(f"warning: git cannot be read ({error}); the nodes are taken by name")
-        desired = None
+        return error
+
+
+def _choose(memory: Memory, wanted: Desired | MetalwrightError, texts: list[str]) -> Chosen:
+    known = [_known(text, memory) for text in texts]
     names = {name for group in known for name in group}
+    if isinstance(wanted, MetalwrightError):
+        if not all(known):
+            raise wanted
+        report(f"warning: git cannot be read ({wanted}); the nodes are taken by name")
+        return Chosen(names=tuple(sorted(names)), memory=memory, desired=None)
     others = [text for text, group in zip(texts, known, strict=True) if not group]
-    if desired is not None:
-        names |= select_nodes(desired.inventory, others)
-    return Chosen(names=tuple(sorted(names)), memory=memory, desired=desired)
+    names |= select_nodes(wanted.inventory, others)
+    return Chosen(names=tuple(sorted(names)), memory=memory, desired=wanted)
 
 
 def _known(text: str, memory: Memory) -> tuple[str, ...]:
@@ -115,11 +135,10 @@ def hold(
             f"a reason has 1 to {REASON_CHARACTERS_MAX:,} characters", param_hint="--reason"
         )
     settings = settings_from(config, repository=repo)
-    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
-        chosen = choose(fleet, nodes)
+    with opened(settings, nodes) as (store, chosen):
         in_git = chosen.held_in_git()
         free = sorted(set(chosen.adopted).difference(in_git))
-        held = fleet.store.hold(free, reason.strip(), getpass.getuser(), fleet.clock())
+        held = store.hold(free, reason.strip(), getpass.getuser(), system_clock())
         ending = {name: one for name, one in chosen.under_way().items() if name in held}
     if held:
         say(f"held {len(held)}: {fold(held)}")
@@ -147,14 +166,13 @@ def resume(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption =
     Example: mw resume r640-07
     """
     settings = settings_from(config, repository=repo)
-    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
-        chosen = choose(fleet, nodes)
+    with opened(settings, nodes) as (store, chosen):
         before = chosen.memory.nodes
-        by, now = getpass.getuser(), fleet.clock()
-        with fleet.store.batch():
-            lifted = fleet.store.resume(chosen.adopted, by, now)
+        by, now = getpass.getuser(), system_clock()
+        with store.batch():
+            lifted = store.resume(chosen.adopted, by, now)
             mended = [name for name in lifted if before[name].quarantine is not None]
-            fleet.store.retry_failed(mended, by, now)
+            store.retry_failed(mended, by, now)
         in_git = chosen.held_in_git()
     if lifted:
         say(f"resumed {len(lifted)}: {fold(lifted)}")
@@ -180,10 +198,9 @@ def cancel(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption =
     Example: mw cancel r640-07
     """
     settings = settings_from(config, repository=repo)
-    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
-        chosen = choose(fleet, nodes)
+    with opened(settings, nodes) as (store, chosen):
         under_way = chosen.under_way()
-        marked = fleet.store.cancel(sorted(under_way), getpass.getuser(), fleet.clock())
+        marked = store.cancel(sorted(under_way), getpass.getuser(), system_clock())
     for name in marked:
         operation = under_way[name]
         stage = operation.stage.value if operation.stage is not None else "queued"
@@ -206,9 +223,8 @@ def retry(nodes: NodesArgument, repo: RepoOption = None, config: ConfigOption = 
     Example: mw retry r640-07
     """
     settings = settings_from(config, repository=repo)
-    with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
-        chosen = choose(fleet, nodes)
-        failed = fleet.store.retry_failed(chosen.adopted, getpass.getuser(), fleet.clock())
+    with opened(settings, nodes) as (store, chosen):
+        failed = store.retry_failed(chosen.adopted, getpass.getuser(), system_clock())
         known = chosen.memory.nodes
         left = [name for name in chosen.adopted if known[name].quarantine is not None]
     if failed:

@@ -150,7 +150,10 @@ def _row(name: str, seen: Look, state: str) -> dict[str, str]:
 
 def _states(seen: Look) -> dict[str, str]:
     """What the plan says of each node that is not as desired."""
-    states = {each.node: f"{each.reason}: {each.message}" for each in seen.plan.blocked}
+    states = {
+        each.node: f"{each.reason}: {each.message.replace(' NODE`', f' {each.node}`')}"
+        for each in seen.plan.blocked
+    }
     states |= {each.node: f"to change: {each.verb}" for each in seen.plan.actions}
     for each in seen.plan.in_progress:
         states[each.node] = f"{each.verb}: {_stage(each)}{_ending(each, seen)}"
