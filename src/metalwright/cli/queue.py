@@ -7,7 +7,7 @@ from it, and looking at it changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -104,7 +104,9 @@ def queue(
 
 def _queued(seen: Look) -> Queued:
     inventory, memory = seen.desired.inventory, seen.memory
-    places = forecast(seen.plan, inventory, memory, seen.observed)
+    places = tuple(
+        _with_owner(place, seen) for place in forecast(seen.plan, inventory, memory, seen.observed)
+    )
     durations = Durations(inventory, memory.stage_times)
     running = [
         _running(one.operation, durations, seen.plan.at)
@@ -114,6 +116,16 @@ def _queued(seen: Look) -> Queued:
     running.sort(key=lambda each: natural(each.node))
     return Queued(
         at=seen.plan.at, places=places, running=tuple(running), limits=tuple(_limits(seen))
+    )
+
+
+def _with_owner(place: Place, seen: Look) -> Place:
+    """Also for a node that is kept from the queue: its pool, and the priority that it will have."""
+    wanted = seen.desired.nodes.get(place.node)
+    if place.pool or wanted is None:
+        return place
+    return replace(
+        place, pool=wanted.pool, priority=wanted.priority, effective_priority=wanted.priority
     )
 
 

@@ -69,35 +69,31 @@ def _grouped(told: _Told) -> list[tuple[tuple[str, str], list[str]]]:
 
 def rollout_words(rollout: Rollout, desired: Desired, now: datetime) -> str:
     """How far one rollout is, and what it waits for."""
-    last = len(rollout.waves) - 1
     nodes = sum(len(wave) for wave in rollout.waves)
     where = f"in pool {rollout.pool}" + (
         f" for {rollout.holder}" if rollout.holder != f"pool/{rollout.pool}" else ""
     )
-    canaries = _canaries(rollout, desired)
-    turn = "canaries" if canaries and rollout.wave == 0 else f"wave {rollout.wave + 1 - canaries}"
+    canaries = " (canaries)" if rollout.wave == 0 and _has_canaries(rollout, desired) else ""
+    wave = f"wave {rollout.wave + 1} of {len(rollout.waves)}{canaries}"
     head = f"{rollout.template or 'power'} {where}, commit {rollout.revision[:12]}: "
     failed = f", failed: {fold(rollout.failed)}" if rollout.failed else ""
     if rollout.state is RolloutState.PAUSED:
         return (
-            f"{head}PAUSED at {turn} of {last + 1 - canaries}: {rollout.why}; revert it, or commit"
+            f"{head}PAUSED at {wave}: {rollout.why}; revert it, or commit"
             f" to the Policy: acknowledge: [{rollout.acknowledgement[:ACKNOWLEDGED_DIGITS]}]"
         )
     begun = sum(len(wave) for wave in rollout.waves[: rollout.wave + 1])
     why = f", {rollout.why}" if rollout.why else ""
     soaking = _soaking(rollout, desired, now)
-    return (
-        f"{head}{turn} of {last + 1 - canaries}, {begun} of {nodes} nodes had their turn"
-        f"{soaking}{why}{failed}"
-    )
+    return f"{head}{wave}, {begun} of {nodes} nodes had their turn{soaking}{why}{failed}"
 
 
-def _canaries(rollout: Rollout, desired: Desired) -> int:
-    """1 where the first wave are the canaries, else 0."""
+def _has_canaries(rollout: Rollout, desired: Desired) -> bool:
+    """Whether its first wave are the canaries."""
     pool = desired.inventory.pools.get(rollout.pool)
     strategy = pool.spec.rollout if pool is not None else None
-    first = strategy is not None and strategy.canaries and not rollout.reverts
-    return 1 if first and len(rollout.waves) > 1 else 0
+    first = strategy is not None and strategy.canaries > 0 and not rollout.reverts
+    return first and len(rollout.waves) > 1
 
 
 def _soaking(rollout: Rollout, desired: Desired, now: datetime) -> str:
