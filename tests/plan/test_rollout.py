@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from metalwright.model.hardware import Lifecycle
 from metalwright.model.observed import BootProgress, Identity, Power
 from metalwright.model.operation import LocalHold, OperationState, Stage, Verb
 from metalwright.model.plan import BlockedReason, Fate, Plan
@@ -490,6 +491,25 @@ def test_a_failed_node_that_is_tried_again_goes_although_the_rest_is_paused(worl
     finish(world)
 
 
+def test_an_acknowledgement_is_spent_although_the_failed_node_was_mended_before(world):
+    rollout = paused(world)
+    world.remember("n-3", failed=None)
+    world.succeed()
+    world.forward(timedelta(minutes=1))
+    assert only(world).failed == (), "it was tried again, and is healthy"
+    world.fleet.rules(acknowledge=(rollout.id,))
+    world.commit()
+    assert going(world) == ["n-2", "n-4", "n-5"]
+    keep(world, world.plan())
+    fail(world, "n-5")
+    again = only(world)
+    keep(world, world.plan())
+    assert again.state is RolloutState.PAUSED
+    assert again.acknowledgement not in ("", rollout.id)
+    assert going(world) == []
+    assert only(world).state is RolloutState.PAUSED, "nobody has accepted this failure"
+
+
 def test_a_cancelled_operation_is_no_failure_of_the_change(world):
     edit(world)
     soak(world)
@@ -588,6 +608,25 @@ def test_a_second_try_of_what_was_reverted_begins_with_its_canaries(world):
     finish(world)
 
 
+def test_what_only_a_few_nodes_had_before_is_no_way_back_for_all(world):
+    """One node was silent for long and still carries what was left behind long ago."""
+    world.unreachable("n-10")
+    edit(world, "second")
+    for _ in range(8):
+        soak(world)
+        world.unreachable("n-10")
+    world.rollouts = {}
+    world.see("n-10")
+    edit(world, "third")
+    soak(world)
+    world.succeed()
+    world.fleet.template("rescue")
+    world.commit()
+    new = current(world)
+    assert not new.reverts, "nine of ten ran the second"
+    assert len(new.waves[0]) == 1
+
+
 def test_what_an_unfinished_rollout_brought_is_no_known_state(world):
     edit(world, "first")
     soak(world)
@@ -640,6 +679,46 @@ def test_a_canary_that_is_held_before_its_turn_is_replaced(world):
     assert world.plan().totals.by_blocked == {"HELD": 1}
     world.remember("n-1", hold=None)
     assert going(world) == ["n-1"]
+    finish(world)
+
+
+@pytest.mark.parametrize("way", ["cancelled", "broken", "another pool"])
+def test_canaries_that_leave_before_one_of_them_is_done_are_replaced(world, way):
+    edit(world)
+    keep(world, world.plan())
+    if way == "cancelled":
+        cancelled = world.operation("n-1", state=OperationState.CANCELLED, ended_at=world.now)
+        world.interrupted("n-1", failed=cancelled, operation=None)
+    elif way == "broken":
+        world.fleet.lifecycle("n-1", Lifecycle.BROKEN)
+        world.commit()
+    else:
+        spec = world.fleet.pools["ci"].spec
+        kept = replace(spec, nodes=("n-[2-10]",))
+        world.fleet.pools["ci"] = replace(world.fleet.pools["ci"], spec=kept)
+        world.commit()
+    assert only(world).waves[0] == ("n-2",)
+    assert going(world) == ["n-2"]
+    soak(world)
+    assert len(going(world)) == 4
+
+
+def test_who_joins_while_there_are_only_canaries_goes_after_them():
+    fleet = Fleet()
+    fleet.node("n-[1-10]")
+    fleet.template("rescue")
+    fleet.pool("ci", "n-1", template="rescue", rollout=strategy())
+    fleet.pool("spare", "n-[2-10]", power="off")
+    world = World(fleet)
+    world.adopt()
+    edit(world)
+    assert only(world).waves == (("n-1",),)
+    keep(world, world.plan())
+    del world.fleet.pools["spare"]
+    world.fleet.pool("ci", "n-[1-10]", template="rescue", rollout=strategy())
+    world.commit()
+    assert going(world) == ["n-1"], "nine more are no canaries"
+    assert [len(wave) for wave in only(world).waves] == [1, 4, 4, 1]
     finish(world)
 
 

@@ -32,10 +32,10 @@ class Rollout:
     acknowledgement accepts no new failures. `waves` has the nodes of each wave, the canaries first,
     as they were divided when it began; `wave` is the index of the one whose turn it is.
     `soaking_since` is when the last node of that wave was done. `failed` are the nodes that failed,
-    `forgiven` those of them that a commit accepted. `formers` are the digests of the targets that
-    its nodes had before; `reverts` says that it brings back one of those of the rollout that it put
-    an end to. `why` is what it waits for, or the reason of a pause, for people to read. Times are
-    UTC.
+    `forgiven` those of them that a commit accepted; `accepted` counts the pauses that a commit put
+    an end to. `formers` has the digest of the target that most of its nodes had before; `reverts`
+    says that it brings back that of the rollout that it put an end to. `why` is what it waits for,
+    or the reason of a pause, for people to read. Times are UTC.
     """
 
     id: str
@@ -51,6 +51,7 @@ class Rollout:
     soaking_since: datetime | None = None
     failed: tuple[str, ...] = ()
     forgiven: tuple[str, ...] = ()
+    accepted: int = 0
     acknowledgement: str = ""
     formers: tuple[str, ...] = ()
     reverts: bool = False

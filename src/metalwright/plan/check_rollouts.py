@@ -84,7 +84,7 @@ def _is_of(rollout: Rollout, node: str, facts: Facts) -> bool:
 
 def _withdrawn(plan: Plan, facts: Facts) -> Iterator[str]:
     paused = {one.id for one in plan.rollouts if one.state is RolloutState.PAUSED}
-    for line in plan.in_progress:
+    for line in plan.in_progress if paused else ():
         remembered = facts.memory.nodes.get(line.node)
         operation = remembered.operation if remembered is not None else None
         if operation is None or operation.rollout not in paused or line.fate is not Fate.CONTINUE:
@@ -102,7 +102,7 @@ def _begun(rollout: Rollout, facts: Facts) -> Iterator[str]:
         return
     if len(names) != len(set(names)):
         yield "has a node twice"
-    if rollout.forgiven or (rollout.wave and not _all_gone(rollout, facts)):
+    if rollout.forgiven or rollout.accepted or (rollout.wave and not _all_gone(rollout, facts)):
         yield "begins in the middle"
     if rollout.reverts:
         stopped = [
@@ -143,6 +143,8 @@ def _moved(before: Rollout, now: Rollout, facts: Facts) -> Iterator[str]:
     forgiven = set(now.forgiven) - set(before.forgiven)
     if forgiven and not given:
         yield "forgives what no commit acknowledges"
+    if now.accepted != before.accepted + (1 if given else 0):
+        yield "counts its acknowledged pauses wrongly"
     counted = set(now.failed) - set(now.forgiven)
     open_ = now.state is RolloutState.RUNNING and not now.reverts
     if open_ and len(counted) > strategy.failures_max:
@@ -156,7 +158,7 @@ def _moved(before: Rollout, now: Rollout, facts: Facts) -> Iterator[str]:
 
 
 def _token(rollout: Rollout) -> str:
-    return digest_of([rollout.id, *rollout.forgiven]) if rollout.forgiven else rollout.id
+    return digest_of([rollout.id, str(rollout.accepted)]) if rollout.accepted else rollout.id
 
 
 def _passed(before: Rollout, now: Rollout, last: int, facts: Facts) -> Iterator[str]:

@@ -28,10 +28,11 @@ _UNFINISHED: Final = frozenset({Standing.UNDER_WAY, Standing.READY, Standing.WAI
 
 
 def acknowledgement_of(rollout: Rollout) -> str:
-    """What a commit acknowledges to let this rollout go on: its id, or, once failures of it were
-    forgiven, a name of it and of those. So no acknowledgement holds for a later pause.
+    """What a commit acknowledges to let this rollout go on: its id, or, once a pause of it was
+    ended so, a name of it and of their number. So no acknowledgement holds for a later pause, also
+    when what had failed was mended before it was accepted.
     """
-    return digest_of([rollout.id, *rollout.forgiven]) if rollout.forgiven else rollout.id
+    return digest_of([rollout.id, str(rollout.accepted)]) if rollout.accepted else rollout.id
 
 
 @dataclass(slots=True)
@@ -71,7 +72,11 @@ class Course:
         given = self.view.ground.desired.inventory.rules.acknowledge
         if rollout.state is RolloutState.PAUSED and acknowledged(rollout.acknowledgement, given):
             self._set(
-                state=RolloutState.RUNNING, forgiven=rollout.failed, acknowledgement="", why=""
+                state=RolloutState.RUNNING,
+                forgiven=rollout.failed,
+                accepted=rollout.accepted + 1,
+                acknowledgement="",
+                why="",
             )
 
     def _step(self) -> bool:
@@ -91,7 +96,7 @@ class Course:
         if away:
             return self._without(away, len(now) > len(away))
         if not now:
-            return self._pass()
+            return self._canaries_anew() if self._lost_canaries() else self._pass()
         assert ended_at is not None
         return self._soaked(ended_at, [n for n in open_ if open_[n] is Standing.DONE])
 
@@ -182,20 +187,31 @@ class Course:
             self._set(soaking_since=None, why=f"waits for {fold(away)}, which cannot be started")
             return False
         if not others and at == 0:
-            members = [n for n in (*away, *later) if self._standing(n) is not Standing.GONE]
-            inventory = self.view.ground.desired.inventory
-            self._set(
-                waves=divide(
-                    members,
-                    self.strategy,
-                    inventory,
-                    lambda name: self._standing(name) is Standing.AWAY,
-                )
-            )
-            return True
+            return self._canaries_anew()
         kept = tuple(name for name in waves[at] if name not in away)
         last = tuple(sorted((*waves[-1], *away), key=natural))
         self._set(waves=(*waves[:at], kept, *waves[at + 1 : -1], last))
+        return True
+
+    def _lost_canaries(self) -> bool:
+        """Whether the first wave is empty before anything was seen of it: cancelled, taken out of
+        git. Nobody has tried the change then, so the next wave is not to be the first that does.
+        """
+        later = (name for wave in self.rollout.waves[1:] for name in wave)
+        return self.rollout.wave == 0 and any(map(self._is_here, later))
+
+    def _is_here(self, name: str) -> bool:
+        return self._standing(name) is not Standing.GONE
+
+    def _canaries_anew(self) -> bool:
+        """Divide those that are left once more, the canaries from those that can go."""
+        waves = divide(
+            [name for wave in self.rollout.waves for name in wave if self._is_here(name)],
+            self.strategy,
+            self.view.ground.desired.inventory,
+            lambda name: self._standing(name) is Standing.AWAY,
+        )
+        self._set(waves=waves)
         return True
 
     def _soaked(self, ended_at: datetime, done: list[str]) -> bool:

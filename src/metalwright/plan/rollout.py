@@ -6,7 +6,8 @@ nodes of an unfinished rollout had before goes out in one wave: it is known to w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -70,7 +71,7 @@ def roll(ground: Ground, staged: Mapping[str, Standing], *, history_kept: bool) 
             found.append(_ended(rollout, why))
             over.setdefault(key[:2], []).append(rollout)
             continue
-        course = Course(_with(rollout, joined), how[rollout.pool], view)
+        course = Course(_with(rollout, joined, view, how[rollout.pool]), how[rollout.pool], view)
         found.append(course.run())
         if course.due is not None:
             due[rollout.id] = course.due
@@ -121,12 +122,20 @@ def _ended(rollout: Rollout, why: str) -> Rollout:
     )
 
 
-def _with(rollout: Rollout, names: Iterable[str]) -> Rollout:
-    """The rollout with those that joined since in its last wave."""
+def _with(
+    rollout: Rollout, names: Iterable[str], view: View, strategy: RolloutStrategy
+) -> Rollout:
+    """The rollout with those that joined since in its last wave; in waves of their own behind it,
+    where there are only canaries.
+    """
     known = {name for wave in rollout.waves for name in wave}
     fresh = [name for name in names if name not in known]
     if not fresh:
         return rollout
+    if len(rollout.waves) == 1 and strategy.canaries and not rollout.reverts:
+        after = replace(strategy, canaries=0)
+        more = divide(fresh, after, view.ground.desired.inventory, view.is_away)
+        return replace(rollout, waves=(*rollout.waves, *more))
     last = tuple(sorted((*rollout.waves[-1], *fresh), key=natural))
     return replace(rollout, waves=(*rollout.waves[:-1], last))
 
@@ -148,7 +157,7 @@ def _begun(
             members,
             strategy,
             desired.inventory,
-            lambda name: view.staged[name] is Standing.AWAY,
+            view.is_away,
         )
     )
     return Rollout(
@@ -166,13 +175,15 @@ def _begun(
     )
 
 
-def _carried(members: Iterable[str], view: View) -> Iterable[str]:
-    """What the nodes were brought to before."""
-    for name in members:
-        remembered = view.ground.memory.nodes[name]
-        known = remembered.applied or remembered.former
-        if known is not None:
-            yield known.target.digest
+def _carried(members: Sequence[str], view: View) -> Iterable[str]:
+    """What more than half of the nodes were brought to before: what only a few of them ran is not
+    known to run on the others.
+    """
+    known = (view.ground.memory.nodes[name] for name in members)
+    before = Counter(
+        one.target.digest for each in known if (one := each.applied or each.former) is not None
+    )
+    return (digest for digest, count in before.items() if 2 * count > len(members))
 
 
 def _name(wanted: DesiredNode) -> str:

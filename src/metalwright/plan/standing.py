@@ -78,6 +78,10 @@ class View:
     ground: Ground
     staged: Mapping[str, Standing]
 
+    def is_away(self, name: str) -> bool:
+        """Whether a node that lacks something cannot be started, and will not soon."""
+        return self.staged.get(name) is Standing.AWAY
+
     def standing(self, name: str, key: Key) -> Standing:
         """Where a node stands in the rollout of this key."""
         wanted = self.ground.desired.nodes.get(name)
