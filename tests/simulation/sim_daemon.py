@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
-from sim_driver import MachineRoom, SimDriver
+from sim_driver import SimDriver
+from sim_room import MachineRoom
 from sim_time import Alarm, Group, Killed, Scheduler, VirtualClock, VirtualExecutor
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -23,7 +23,13 @@ from sqlalchemy.exc import OperationalError
 from metalwright.daemon.clock import SteadyClock
 from metalwright.daemon.fleet import Fleet, Parts, take_over
 from metalwright.daemon.reconcile import FACT_IN_FORCE, CycleResult, Reconciler
-from metalwright.errors import LockedError, PlanError, RepositoryError, StoreError
+from metalwright.errors import (
+    FencedError,
+    LockedError,
+    PlanError,
+    RepositoryError,
+    StoreError,
+)
 from metalwright.inventory import Repository
 from metalwright.model.desired import Desired
 from metalwright.model.frozen import FrozenDict
@@ -32,7 +38,7 @@ from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
 from metalwright.plan import PlanContext
 from metalwright.settings import Settings
-from metalwright.store import FleetLock, Store
+from metalwright.store import Store, fleet_lock
 
 FAILED_CYCLE_PAUSE_S = 5.0
 WAIT_MIN_S = 0.05
@@ -131,12 +137,12 @@ class Surroundings:
     clock: VirtualClock
     room: MachineRoom
     settings: Settings
-    lock: Path
     moves: Callable[[], int]
     fault: StoreFault
     boundary: Callable[[SimDaemon, str], None]
     on_commit: Callable[[SimDaemon], None]
     on_cycle: Callable[[SimDaemon, CycleResult], None]
+    on_fenced: Callable[[SimDaemon], None]
     on_break: Callable[[str, str], None]
     cycle_gap_s: float
     counts: dict[str, int] = field(default_factory=dict)
@@ -155,7 +161,7 @@ class SimDaemon:
         self.reconciler: SimReconciler | None = None
         self.store: SimStore | None = None
         self._dice = random.Random(f"{around.seed}/daemon/{number}")
-        self._lock = FleetLock(around.lock)
+        self._lock = fleet_lock(around.settings.store, around.settings.state_dir)
         self._saved_s, self._saved_revision = -SAVE_INTERVAL_S, ""
 
     def start(self) -> None:
@@ -168,6 +174,14 @@ class SimDaemon:
         self.around.time.kill(self.group)
         if self.store is not None:
             self.store.close()
+        self._lock.release()
+
+    def stall(self, until_s: float) -> None:
+        """Stop it where it stands, in the middle of a cycle or a call, until an instant."""
+        self.group.stalled_until_s = until_s
+
+    def lose_lock(self) -> None:
+        """The lock is somebody else's to take: its connection was given up."""
         self._lock.release()
 
     def wake(self) -> None:
@@ -226,6 +240,9 @@ class SimDaemon:
         except PlanError as error:
             self.around.on_break("plan.check", str(error))
             raise Killed from error
+        except FencedError as error:
+            self.around.on_fenced(self)
+            raise Killed from error
         except (StoreError, RepositoryError, LockedError) as error:
             kind = type(error).__name__
             self.around.counts[kind] = self.around.counts.get(kind, 0) + 1
@@ -248,6 +265,9 @@ class SimDaemon:
                 if reconciler.inventory is not None:
                     in_force = f'{{"revision": "{reconciler.inventory.revision.id}"}}'
                     fleet.store.put_fact(FACT_IN_FORCE, in_force, result.at)
+        except FencedError as error:
+            self.around.on_fenced(self)
+            raise Killed from error
         except StoreError:
             self.around.counts["not saved"] = self.around.counts.get("not saved", 0) + 1
 

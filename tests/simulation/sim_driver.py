@@ -1,195 +1,27 @@
-"""The machine room: machines whose true state is known, behind BMCs that may be as bad as any.
+"""The driver of the simulation: every call passes through what is wrong with the BMC.
 
-`SimDriver` is what the product gets: it observes and provisions through the shipped model of a
-machine (`drivers.fake_node`). `MachineRoom` outlives every daemon, and keeps a log of each call for
-the oracles. What is wrong with a BMC is a `Fault` for a time.
+It observes and provisions as the product's drivers do, in virtual time, on the machines of a
+`MachineRoom`.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 
-from sim_time import START, Scheduler
+from sim_room import CACHE_S, PAST_KEPT, SIGHTS_KEPT, CallLog, Machine, MachineRoom, Sight
 
-from metalwright.drivers.fake_node import (
-    NEW_NODE,
-    Call,
-    FakeNode,
-    Pace,
-    carry_out,
-    pressed,
-    reading_at,
-    settled,
-)
 from metalwright.errors import CredentialsError, DriverError, PermanentError, TemporaryError
 from metalwright.model.documents import Node
 from metalwright.model.observed import Identity, Power, Reading
 from metalwright.model.operation import Effect, EffectKind
 
-STRANGERS = "e" * 64
-"""What a machine reports that was switched on by hand and found something to boot."""
-
 LATE_S = 4.0
 """A BMC that has lost an answer has acted within this time: the engine lets it settle for 5 s."""
 
-FAULT_KINDS = (
-    "silent",  # neither answers nor acts
-    "slow",  # takes up to all of its time-out
-    "hung call",  # keeps the caller ten times longer than it may, then answers what it saw
-    "flapping",  # silent every other minute
-    "refuses",  # a permanent error
-    "wrong password",
-    "answer lost",  # acts, and no answer comes
-    "acts late",  # no answer comes, and it acts some seconds afterwards
-    "acks only",  # says that it is done and does nothing
-    "power does nothing",  # the same, for the power only
-    "says done",  # shows at once what it was told, though it is not so
-    "never boots",  # hangs in the firmware, whatever it is told
-    "ignores the button",  # does not shut down when asked softly
-    "another machine",  # the BMC is another machine's
-    "nobody",  # tells nothing of its identity
-    "busy",  # every other call meets a BMC whose sessions are all taken
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """What is wrong with the BMC of a node, from `begin_s` to `end_s`."""
-
-    node: str
-    kind: str
-    begin_s: float
-    end_s: float
-
-
-@dataclass(slots=True)
-class Sight:
-    """One asking of a node: when it began, was answered, and what the answer was."""
-
-    process: int
-    begun_s: float
-    delivered_s: float
-    reading: Reading | None
-
-
-@dataclass(slots=True)
-class CallLog:
-    """One effect that reached the driver."""
-
-    node: str
-    effect: Effect
-    begun_s: float
-    acted_s: float | None = None
-    answered_s: float | None = None
-
-
-@dataclass(slots=True)
-class Machine:
-    """One machine, what it truly is, and what is wrong with it."""
-
-    identity: Identity
-    state: FakeNode = NEW_NODE
-    faults: list[Fault] = field(default_factory=list)
-    pretends: Power | None = None
-    sights: list[Sight] = field(default_factory=list)
-
-
-SIGHTS_KEPT = 12
-
-
-class MachineRoom:
-    """Every machine, the faults in force, and what was done to whom."""
-
-    def __init__(self, time: Scheduler, seed: int, speed: float, calls_max: int) -> None:
-        self.time, self.calls_max = time, calls_max
-        self.pace = Pace(seed=seed, speed=speed)
-        self.machines: dict[str, Machine] = {}
-        self.met: Counter[str] = Counter()
-        self.calls = 0
-        self.on_call: list[Callable[[CallLog], None]] = []
-        self.on_act: list[Callable[[CallLog], None]] = []
-
-    def add(self, node: Node, *, on: bool, digest: str) -> None:
-        """Put a machine into the room, running `digest` since long ago, or off."""
-        identity = identity_of(node)
-        state = NEW_NODE
-        if on:
-            state = replace(
-                NEW_NODE, on_at=-7e3, post_at=-6e3, loader_at=-5e3, running_at=-4e3, digest=digest
-            )
-            state = _shifted(state)
-        self.machines[node.metadata.name] = Machine(identity=identity, state=state)
-
-    def now(self) -> float:
-        """Seconds since the epoch, as the machines count them."""
-        return START.timestamp() + self.time.now_s
-
-    def truth(self, node: str) -> FakeNode:
-        """What the machine truly is now."""
-        return settled(self.machines[node].state, self.now())
-
-    def true_reading(self, node: str) -> Reading:
-        """What an honest BMC would say now."""
-        machine = self.machines[node]
-        return reading_at(machine.state, self.now(), machine.identity)
-
-    def press(self, node: str, power: Power) -> None:
-        """Somebody in the room holds the power button."""
-        machine = self.machines[node]
-        before = machine.state
-        machine.state = pressed(before, power, self._call(node))
-        if machine.state is not before and machine.state.on_at is not None:
-            # What it boots by itself says what it is: an older system, or a stranger's.
-            machine.state = replace(machine.state, digest=before.disk_digest or STRANGERS)
-
-    def fault(self, node: str, *kinds: str) -> bool:
-        """Whether one of these faults holds for the node now; counted when it does."""
-        now = self.time.now_s
-        for each in self.machines[node].faults:
-            if each.kind in kinds and each.begin_s <= now < each.end_s:
-                self.met[each.kind] += 1
-                return True
-        return False
-
-    def act(self, log: CallLog) -> None:
-        """Let an effect reach the machine itself."""
-        machine = self.machines[log.node]
-        log.acted_s = self.time.now_s
-        machine.state = carry_out(machine.state, log.effect, self._call(log.node))
-        for told in self.on_act:
-            told(log)
-
-    def _call(self, node: str) -> Call:
-        return Call(
-            node=node,
-            now=self.now(),
-            pace=self.pace,
-            boot_hangs=self.fault(node, "never boots"),
-            soft_power_off_ignored=self.fault(node, "ignores the button"),
-        )
-
-
-def _shifted(state: FakeNode) -> FakeNode:
-    base = START.timestamp()
-    moved = {
-        name: base + getattr(state, name)
-        for name in ("on_at", "post_at", "loader_at", "running_at")
-    }
-    return replace(state, **moved)
-
-
-def identity_of(node: Node) -> Identity:
-    """Who the machine is that git means by this node."""
-    return Identity(
-        serial=node.spec.serial,
-        system_uuid=node.spec.system_uuid,
-        macs=tuple(nic.mac for nic in node.spec.nics),
-    )
-
+SESSION_S = 60.0
+"""A BMC ends a session that nobody used for so long (IPMI 2.0, 6.12.15: 60 s)."""
 
 OTHER = Identity(serial="SOMEBODY-ELSE")
 
@@ -216,6 +48,9 @@ class SimDriver:
     def observe(self, node: Node, timeout_s: float) -> Reading:
         """What the BMC says. Raises DriverError."""
         room, name = self._room, node.metadata.name
+        wait_s = room.unasked_s(name)
+        if wait_s:
+            room.time.sleep_s(wait_s)
         machine, begun = room.machines[name], room.time.now_s
         try:
             reading = self._asked(name, timeout_s)
@@ -247,7 +82,7 @@ class SimDriver:
     def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
         """Bring an effect about. Raises DriverError."""
         room, name = self._room, node.metadata.name
-        log = CallLog(name, effect, room.time.now_s)
+        log = CallLog(name, effect, room.time.now_s, process=self.process)
         for told in room.on_call:
             told(log)
         self._boundary("before the call")
@@ -262,7 +97,11 @@ class SimDriver:
     def _tell(self, log: CallLog, timeout_s: float) -> None:
         room, name = self._room, log.node
         before, after = self._latency(name, timeout_s)
+        begun = room.time.now_s
         room.time.sleep_s(before)
+        if room.time.now_s - begun - before > SESSION_S:
+            room.met["a stalled daemon's session had ended"] += 1
+            _time_out(timeout_s)
         power = log.effect.kind in (
             EffectKind.POWER_ON,
             EffectKind.POWER_OFF,
@@ -328,10 +167,22 @@ class SimDriver:
             return replace(seen, identity=OTHER)
         if room.fault(name, "nobody"):
             seen = replace(seen, identity=Identity())
+        if room.fault(name, "stale answers"):
+            return self._cached(machine, seen)
+        if room.fault(name, "answers out of order"):
+            machine.past = [*machine.past[-PAST_KEPT:], seen]
+            return self._dice.choice((seen, machine.past[0]))
         if machine.pretends is not None and room.fault(name, "says done"):
             # Nothing but the power is known of such a machine.
             return Reading(power=machine.pretends, identity=seen.identity)
         return seen
+
+    def _cached(self, machine: Machine, seen: Reading) -> Reading:
+        """What a BMC shows that looks at its machine now and then only."""
+        now = self._room.time.now_s
+        if machine.cached is None or not 0 <= now - machine.cached[0] < CACHE_S:
+            machine.cached = (now, seen)
+        return machine.cached[1]
 
 
 class _Session:
@@ -356,8 +207,3 @@ def _late(room: MachineRoom, log: CallLog) -> None:
 
 def _time_out(timeout_s: float) -> None:
     raise TemporaryError(f"no answer within {timeout_s:g} s") from TimeoutError()
-
-
-def instant_of(now_s: float) -> datetime:
-    """Virtual seconds as an instant."""
-    return datetime.fromtimestamp(START.timestamp() + now_s, START.tzinfo)

@@ -2,18 +2,23 @@
 
 The oracles read the model, the product reads the YAML. A model is a plain dictionary: `rest/p0` is
 what pool p0 is at rest (a template, or `on` or `off`), `limit/p0` its slots, `template/t1` the
-version of a template, `loan/p0-0` the template of an assignment of a part of the pool, and
+version of a template, `bad/t1` that it boots nothing, `loan/p0-0` the template of an assignment of
+a part of the pool, `rollout/p0` how changes of the pool go out, `hold/n00001` a hold in git, and
 `policy/...` the fleet's rules. `None` takes a key away.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+
+from sim_policy import Model, policy_text
 
 RACK_NODES = 8
+PDU_NODES = 16
+CONDUCTOR_GROUPS = 2
 FILE_NODES = 40
 PARTS = 2
 
@@ -23,6 +28,7 @@ TEMPLATES = {
     "t2": ("netboot", "live", "metadata"),
     "t3": ("disk", "disk", "none"),
     "t4": ("local", None, "none"),
+    "t5": ("netboot", "slow", "none"),
 }
 
 IMAGES = f"""\
@@ -40,9 +46,17 @@ spec:
   kernel: {{url: "https://images.example/k", sha256: "{"0" * 64}"}}
   initrd: {{url: "https://images.example/i", sha256: "{"1" * 64}"}}
   disk: {{url: "https://images.example/d", sha256: "{"2" * 64}"}}
+---
+apiVersion: metalwright/v1
+kind: Image
+metadata: {{name: slow}}
+spec:
+  kernel: {{url: "http://slow.example:8080/k", sha256: "{"3" * 64}"}}
+  initrd: {{url: "http://slow.example:8080/i", sha256: "{"4" * 64}"}}
 """
 
-Model = dict[str, Any]
+SERVERS = {"live": "images.example", "disk": "images.example", "slow": "slow.example:8080"}
+"""Where the artifacts of an image are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +98,14 @@ class Shape:
         """The rack of a node."""
         return f"r{int(name[1:]) // RACK_NODES:04}"
 
+    def pdu_of(self, name: str) -> str:
+        """The power domain of a node."""
+        return f"d{int(name[1:]) // PDU_NODES:04}"
+
+    def group_of(self, name: str) -> str:
+        """The conductor group of a node."""
+        return f"g{int(name[1:]) // PDU_NODES % CONDUCTOR_GROUPS}"
+
 
 def wanted(shape: Shape, model: Model) -> dict[str, str]:
     """What each node is to be: a template's name, `on` or `off`."""
@@ -96,11 +118,11 @@ def wanted(shape: Shape, model: Model) -> dict[str, str]:
 
 def files_of(shape: Shape, model: Model) -> dict[str, str]:
     """Every file of the revision that the model is, by path."""
-    files = dict(_node_files(shape))
+    files = dict(_node_files(shape)) | _held_files(shape, model)
     files["images.yaml"] = IMAGES
-    files["policy.yaml"] = _policy(shape, model)
+    files["policy.yaml"] = policy_text(shape.speed, model)
     for name in TEMPLATES:
-        files[f"templates/{name}.yaml"] = _template(name, model[f"template/{name}"])
+        files[f"templates/{name}.yaml"] = _template(name, model)
     for pool in shape.members:
         files[f"pools/{pool}.yaml"] = _pool(shape, pool, model)
     for key, value in model.items():
@@ -111,6 +133,10 @@ def files_of(shape: Shape, model: Model) -> dict[str, str]:
     if model.get("broken"):
         files["broken.yaml"] = "kind: Pool\n  metadata: [\n"
     return files
+
+
+BAD = "root=nowhere"
+"""What a template says that boots nothing."""
 
 
 def initial(shape: Shape, fleet_limit: int, rack_limit: int | None) -> Model:
@@ -136,13 +162,27 @@ def _node_files(shape: Shape) -> Mapping[str, str]:
     return _NODE_FILES[shape.nodes]
 
 
-def _node(shape: Shape, number: int, name: str) -> str:
+def _held_files(shape: Shape, model: Model) -> dict[str, str]:
+    """The files of nodes that are held in git."""
+    held = {key[5:] for key in model if key.startswith("hold/")}
+    files: dict[str, str] = {}
+    for at in sorted({int(name[1:]) // FILE_NODES for name in held}):
+        some = list(enumerate(shape.names))[at * FILE_NODES : (at + 1) * FILE_NODES]
+        parts = [_node(shape, number, name, held=name in held) for number, name in some]
+        files[f"nodes/f{at:04}.yaml"] = "---\n".join(parts)
+    return files
+
+
+def _node(shape: Shape, number: int, name: str, *, held: bool = False) -> str:
     address = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
     mac = f"52:54:00:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
     return (
         "apiVersion: metalwright/v1\nkind: Node\n"
-        f"metadata: {{name: {name}, labels: {{rack: {shape.rack_of(name)}}}}}\n"
-        f"spec: {{driver: fake, bmc: {{address: {address}}}, serial: SN{number:06},"
+        f"metadata: {{name: {name},"
+        f" labels: {{rack: {shape.rack_of(name)}, pdu: {shape.pdu_of(name)}}}}}\n"
+        f"spec: {{driver: fake, conductorGroup: {shape.group_of(name)},"
+        + (" hold: {reason: its fans are changed}," if held else "")
+        + f" bmc: {{address: {address}}}, serial: SN{number:06},"
         f' nics: [{{mac: "{mac}", boot: true}}]}}\n'
     )
 
@@ -155,40 +195,12 @@ def _spare(number: int) -> str:
     )
 
 
-def _policy(shape: Shape, model: Model) -> str:
-    limits = f"fleet: {model['policy/fleet']}"
-    if model.get("policy/rack"):
-        limits += f", labels: {{rack: {model['policy/rack']}}}"
-    spec = [f"  limits: {{{limits}}}"]
-    if model.get("policy/blast"):
-        spec.append(f"  blastRadius: {{nodesMax: {model['policy/blast']}}}")
-    if model.get("policy/acknowledge"):
-        spec.append("  acknowledge: [" + ", ".join(model["policy/acknowledge"]) + "]")
-    spec.append(f"  observationTtl: {model.get('policy/ttl', 120)}s")
-    spec.append("  retries: {attemptsMax: 3, backoffMin: 10s, backoffMax: 120s}")
-    times = {
-        name: max(least, int(seconds / shape.speed))
-        for name, seconds, least in (
-            ("softPowerOff", 100, 25),
-            ("powerOff", 60, 45),
-            ("wipe", 120, 45),
-            ("boot", 500, 60),
-            ("install", 1_200, 90),
-        )
-    }
-    spec.append(
-        "  timeouts: {" + ", ".join(f"{name}: {seconds}s" for name, seconds in times.items()) + "}"
-    )
-    return (
-        "apiVersion: metalwright/v1\nkind: Policy\nmetadata: {name: fleet}\nspec:\n"
-        + "\n".join(spec)
-        + "\n"
-    )
-
-
-def _template(name: str, version: int) -> str:
+def _template(name: str, model: Model) -> str:
     method, image, wipe = TEMPLATES[name]
-    spec = f'method: {method}, wipe: {wipe}, kernelArgs: ["version={version}"]'
+    arguments = [f"version={model[f'template/{name}']}"]
+    if model.get(f"bad/{name}"):
+        arguments.append(BAD)
+    spec = f"method: {method}, wipe: {wipe}, kernelArgs: {json.dumps(arguments)}"
     if image is not None:
         spec += f", image: {image}"
     return (
@@ -200,7 +212,8 @@ def _template(name: str, version: int) -> str:
 def _pool(shape: Shape, pool: str, model: Model) -> str:
     rest = model[f"rest/{pool}"]
     resting = f'power: "{rest}"' if rest in ("on", "off") else f"template: {rest}"
-    limit = model.get(f"limit/{pool}")
+    limits = {"inFlight": model.get(f"limit/{pool}"), "weight": model.get(f"weight/{pool}")}
+    limits = {name: value for name, value in limits.items() if value}
     lines = [
         "apiVersion: metalwright/v1",
         "kind: Pool",
@@ -212,8 +225,10 @@ def _pool(shape: Shape, pool: str, model: Model) -> str:
         "  drift: correct",
         "  dataLossConsent: true",
     ]
-    if limit:
-        lines.append(f"  limits: {{inFlight: {limit}}}")
+    if limits:
+        lines.append(f"  limits: {json.dumps(limits)}")
+    if model.get(f"rollout/{pool}"):
+        lines.append(f"  rollout: {json.dumps(model[f'rollout/{pool}'])}")
     return "\n".join(lines) + "\n"
 
 

@@ -7,14 +7,13 @@ what is in flight from the journal's lines, what was seen and done from the mach
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim_driver import CallLog, MachineRoom, Sight
 from sim_inventory import Model, Shape, wanted
+from sim_room import CallLog, MachineRoom, Sight
 
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Power
@@ -91,9 +90,10 @@ class Witness:
         """Write a violation down."""
         self.violations.append(Violation(oracle, self.room.time.now_s, text))
 
-    def committed(self, moment: Moment) -> None:
-        """Take over the lines that became durable."""
-        for line in self._journal(self._seq):
+    def committed(self, moment: Moment) -> int:
+        """Take over the lines that became durable; how many."""
+        lines = self._journal(self._seq)
+        for line in lines:
             seq, node, event, operation_id, effect, detail = line
             if seq != self._seq + 1:
                 self.broken("journal without gaps", f"line {seq} after {self._seq}")
@@ -102,6 +102,7 @@ class Witness:
             self._tell(f"{seq} {node} {event} {detail}")
             if operation_id is not None:
                 self._line(node, event, operation_id, effect, detail, moment)
+        return len(lines)
 
     def _line(
         self,
@@ -251,27 +252,4 @@ def unlike(shape: Shape, model: Model, room: MachineRoom, inventory: Inventory) 
             found.append(f"{node} is off, git wants {what}")
         elif what != "on" and reading.template_digest != inventory.resolved[what].digest:
             found.append(f"{node} does not run {what}")
-    return found
-
-
-def unsound(path: str) -> list[str]:
-    """What the database itself must never hold: slots without an operation that runs, and such."""
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        loose = database.execute(
-            "SELECT scope FROM slots WHERE operation_id NOT IN"
-            " (SELECT id FROM operations WHERE state = 'running')"
-        ).fetchall()
-        running = database.execute(
-            "SELECT node, body FROM operations WHERE state IN ('pending', 'running')"
-        ).fetchall()
-    database.close()
-    found = [f"a slot of {scope} without an operation" for (scope,) in loose]
-    for node, text in running:
-        body = json.loads(text)
-        owned = body.get("holder") and body.get("commit", {}).get("id") and body.get("stages")
-        if not owned:
-            found.append(f"{node}: an operation without an owner")
-        running_now = body.get("state") == "running"
-        if running_now and (body.get("stage") is None or not body.get("stage_deadline_at")):
-            found.append(f"{node}: an operation that runs without a deadline")
     return found

@@ -11,8 +11,9 @@ import random
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sim_driver import FAULT_KINDS
-from sim_inventory import PARTS, TEMPLATES, Shape
+import sim_features
+from sim_inventory import PARTS, Shape
+from sim_room import FAULT_KINDS, LYING_KINDS
 
 STORE_FAULTS = ("disk full", "commit fails", "commit in doubt")
 
@@ -42,6 +43,7 @@ class Scenario:
     cycle_gap_s: float
     effects_max: int
     dense: bool = False
+    rules: dict[str, Any] = field(default_factory=dict)
     events: tuple[Event, ...]
 
     @property
@@ -52,7 +54,10 @@ class Scenario:
     @property
     def quiet_s(self) -> float:
         """When nothing happens any more, but for what the product does."""
-        ends = [each.at_s + each.what.get("for_s", 0.0) for each in self.events]
+        ends = [
+            each.at_s + max(each.what.get("for_s", 0.0), each.what.get("wakes_s", 0.0))
+            for each in self.events
+        ]
         return max(ends, default=0.0)
 
     def without_faults(self) -> Scenario:
@@ -72,7 +77,18 @@ class Scenario:
         return cls(**values)
 
 
-CHANGES = ("commit", "revert", "broken", "huge", "storm", "force push", "rebase")
+CHANGES = (
+    "commit",
+    "revert",
+    "back",
+    "broken",
+    "huge",
+    "storm",
+    "force push",
+    "rebase",
+    "bad template",
+    "hold in git",
+)
 """The events that are changes of git."""
 
 
@@ -89,6 +105,7 @@ class Recipe:
     presses: tuple[int, int] = (0, 4)
     speed: tuple[float, ...] = (1.0, 4.0, 10.0)
     dense: bool = False  # turn-over upon turn-over, short faults, wide limits
+    features: bool = False  # rollouts, brakes, start rates, lanes: all that sim_features draws
 
 
 def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
@@ -115,6 +132,10 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
     )
     if recipe.dense:
         scenario = _dense(scenario, dice)
+    more = random.Random(f"{seed}/features") if recipe.features else None
+    if more is not None:
+        rules = sim_features.rules(scenario.shape, scenario.fleet_limit, more)
+        scenario = replace(scenario, rules=rules)
     turn_s = _turn_s(scenario)
     changes = _changes(scenario, dice, dice.randint(*recipe.changes), turn_s)
     span_s = max(each.at_s for each in changes) + turn_s / 2
@@ -134,7 +155,22 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
         events.append(_event(dice, span_s, "press", what))
     if dice.random() < 0.3:
         events.append(_event(dice, span_s, "second daemon", {}))
+    if more is not None:
+        events = [_with_features(scenario, each, more) for each in events]
+        drawn = sim_features.events(scenario.shape, span_s, more)
+        events += [Event(at_s=at_s, kind=kind, what=what) for at_s, kind, what in drawn]
     return replace(scenario, events=tuple(sorted(events, key=lambda each: each.at_s)))
+
+
+def _with_features(scenario: Scenario, event: Event, more: random.Random) -> Event:
+    """The same event, where a commit changes more and a BMC may lie in more ways."""
+    what = event.what
+    if event.kind == "commit":
+        edit = sim_features.edit(scenario.shape, scenario.fleet_limit, more)
+        return replace(event, what=what | {"set": what["set"] | edit})
+    if event.kind == "fault" and more.random() < 0.25:
+        return replace(event, what=what | {"fault": more.choice(LYING_KINDS)})
+    return event
 
 
 def _dense(scenario: Scenario, dice: random.Random) -> Scenario:
@@ -204,7 +240,7 @@ def _edit(scenario: Scenario, dice: random.Random) -> dict[str, Any]:
             if dice.random() < (0.1 if scenario.dense else 0.3):
                 edit[f"loan/{pool}-{part}"] = dice.choice(("t0", "t1", "t2", None, None))
                 edit[f"priority/{pool}-{part}"] = dice.choice((100, 500, 900))
-    for name in TEMPLATES:
+    for name in ("t0", "t1", "t2", "t3", "t4"):
         if dice.random() < (0.9 if scenario.dense else 0.3):
             edit[f"template/{name}"] = dice.randrange(1_000)
     if dice.random() < 0.3:

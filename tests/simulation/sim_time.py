@@ -29,6 +29,7 @@ class Group:
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
+        self.stalled_until_s = 0.0  # stopped, as by SIGSTOP; everything goes on afterwards
         self.tasks: dict[greenlet.greenlet, None] = {}  # in the order of their beginning
 
 
@@ -113,6 +114,9 @@ class Scheduler:
                 group = self._groups.get(what)
                 if group is None or what.dead or group.dead:
                     self._forget(what)
+                    continue
+                if group.stalled_until_s > self.now_s:
+                    self._push(group.stalled_until_s, what)
                     continue
                 what.switch()
             else:

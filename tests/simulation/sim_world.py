@@ -3,60 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import json
 import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from sim_books import Books, new_store
+from sim_branch import Branch
 from sim_daemon import SimDaemon, Surroundings
-from sim_driver import Fault, MachineRoom
-from sim_git import GitWriter
-from sim_inventory import Model, files_of, initial, wanted
-from sim_oracles import Moment, Violation, Witness, unlike, unsound
+from sim_inventory import BAD, initial, wanted
+from sim_oracles import Moment, Witness, unlike
+from sim_people import OPERATOR_S, People
+from sim_result import Result, bound_s
+from sim_room import MachineRoom
 from sim_scenario import Event, Scenario
 from sim_time import START, Killed, Scheduler, VirtualClock
+from sim_trouble import Trouble
 
 from metalwright.daemon.reconcile import CycleResult, applied_as
-from metalwright.errors import LockedError, StoreError
+from metalwright.errors import LockedError
 from metalwright.inventory import Loader, Repository
-from metalwright.model.observed import Power
-from metalwright.model.operation import Verb
-from metalwright.model.plan import BlockedReason
 from metalwright.schedule import desired as resolve
 from metalwright.settings import ExecuteSettings, ObserveSettings, Settings
-from metalwright.store import FleetLock, Store
+from metalwright.store import Store, fleet_lock
 
-OPERATOR_S = 15.0
 STAYS_S = 180.0
-FIX_S = 60.0
 CHECK_CYCLES = 16
-
-_ASKED = re.compile(r"acknowledge: \[([0-9a-f]+)\]")
-
-
-@dataclass(kw_only=True)
-class Result:
-    """What a run came to."""
-
-    scenario: Scenario
-    violations: list[Violation]
-    trace: str
-    operations: int
-    cycles: int
-    boundaries: int
-    crashes: int
-    virtual_s: float
-    steps: int
-    overshoot: int
-    faults: Counter[str] = field(default_factory=Counter)
-    events: Counter[str] = field(default_factory=Counter)
-    ends: dict[str, str] = field(default_factory=dict)
-    stable_s: float | None = None
-    boundary_names: list[str] = field(default_factory=list)
 
 
 class World:
@@ -69,6 +42,7 @@ class World:
         crash_at: tuple[int, ...] = (),
         tell: Callable[[str], None] | None = None,
         daemons: type[SimDaemon] = SimDaemon,
+        store: str = "",
     ) -> None:
         self._daemons = daemons
         self.scenario, self.home, self.shape = scenario, home, scenario.shape
@@ -77,29 +51,33 @@ class World:
         self.time = Scheduler(scenario.seed)
         self.clock = VirtualClock(self.time)
         self.room = MachineRoom(self.time, scenario.seed, scenario.speed, scenario.calls_max)
-        self.git = GitWriter(home / "inventory.git")
-        self.model = initial(self.shape, scenario.fleet_limit, scenario.rack_limit)
-        self.states: list[tuple[str, Model]] = []
-        self.models: dict[str, Model] = {}
+        self.branch = Branch(home / "inventory.git", self.shape, self.time, self._moved)
         self.counts: Counter[str] = Counter()
         self.cycles = self.boundaries = self.crashes = 0
         self.boundary_names: list[str] = []
         self.stable_since: float | None = None
         self._crash_at = set(crash_at)
-        self._store_faults: list[dict[str, Any]] = []
         self._last: CycleResult | None = None
         self._daemon: SimDaemon | None = None
+        self._former: list[SimDaemon] = []
+        self._known: set[str] = set()
         self._number = 0
-        self._retried_s = 0.0
-        self.settings = self._settings()
-        _new_store(home / "store.sqlite")
-        self._books = sqlite3.connect(f"file:{home / 'store.sqlite'}?mode=ro", uri=True)
-        self.witness = Witness(self.shape, self.room, self._journal, self.tell)
+        self.settings = self._settings(store)
+        if not store:
+            new_store(home / "store.sqlite")
+        self._books = Books(self.settings.store)
+        self.witness = Witness(self.shape, self.room, self._books.lines, self.tell)
+        self.people = People(
+            self.settings.store, self.branch, self.time, self.clock, self.counts, self._note
+        )
+        self.trouble = Trouble(self.room, self.time, self.clock, self, self.counts)
         self.around = self._surroundings()
-        self._commit(self.model, "The fleet", None)
+        first = initial(self.shape, scenario.fleet_limit, scenario.rack_limit)
+        self.branch.commit(first | scenario.rules, "The fleet", None)
         self._adopt()
+        self._begins = self._ends()
         self.quiet_s = scenario.quiet_s
-        self.bound_s = self.quiet_s + _bound_s(scenario)
+        self.bound_s = self.quiet_s + bound_s(scenario)
 
     def run(self) -> Result:
         """Play the scenario to its end."""
@@ -110,8 +88,9 @@ class World:
         self.time.run(self.bound_s, self._done)
         if not self.witness.violations and self.stable_since is None:
             self._not_stable()
-        if self._daemon is not None:
-            self._daemon.kill()
+        for daemon in (self._daemon, *self._former):
+            if daemon is not None:
+                daemon.kill()
         self._sound()
         self._books.close()
         created = self.witness.events["created"]
@@ -129,7 +108,9 @@ class World:
             overshoot=self.witness.overshoot,
             faults=faults,
             events=self.witness.events,
+            begins=self._begins,
             ends=self._ends(),
+            wanted=self._wanted(),
             stable_s=self.stable_since,
             boundary_names=self.boundary_names,
         )
@@ -147,15 +128,15 @@ class World:
         if self.boundaries in self._crash_at and daemon is self._daemon:
             self.tell(f"killed {what}")
             self.counts[f"killed {what}"] += 1
-            self._crash(20.0)
+            self.crash(20.0)
             raise Killed
 
-    def _settings(self) -> Settings:
+    def _settings(self, store: str) -> Settings:
         scenario = self.scenario
         return Settings(
             repository=str(self.home / "inventory.git"),
             state_dir=self.home,
-            store_url=f"sqlite:///{self.home / 'store.sqlite'}",
+            store_url=store or f"sqlite:///{self.home / 'store.sqlite'}",
             observe=ObserveSettings(
                 interval_s=scenario.interval_s,
                 busy_interval_s=scenario.busy_interval_s,
@@ -173,12 +154,12 @@ class World:
             clock=self.clock,
             room=self.room,
             settings=self.settings,
-            lock=self.home / "fleet.lock",
-            moves=lambda: self.git.moves,
-            fault=self._store_fault,
+            moves=lambda: self.branch.git.moves,
+            fault=self.trouble.store_fault,
             boundary=self.boundary,
             on_commit=self._committed,
             on_cycle=self._cycled,
+            on_fenced=self._fenced,
             on_break=self.witness.broken,
             cycle_gap_s=self.scenario.cycle_gap_s,
             counts=self.counts,
@@ -186,17 +167,19 @@ class World:
 
     def _adopt(self) -> None:
         """Every machine is what the first revision wants, and is adopted as that."""
-        assert self.git.head is not None
+        assert self.branch.git.head is not None
         with (
             Repository(self.settings.repository, "main", mirror=None) as repository,
             Store.open(self.settings.store) as store,
         ):
-            inventory = Loader(repository).load(self.git.head)
+            inventory = Loader(repository).load(self.branch.git.head)
             nodes = resolve(inventory, START).nodes
-            for name, what in wanted(self.shape, self.model).items():
+            for name, what in wanted(self.shape, self.branch.model).items():
                 digest = inventory.resolved[what].digest if what in inventory.resolved else ""
                 self.room.add(inventory.nodes[name], on=what != "off", digest=digest)
-            records = {name: applied_as(each, self.git.head, START) for name, each in nodes.items()}
+            records = {
+                name: applied_as(each, self.branch.git.head, START) for name, each in nodes.items()
+            }
             store.adopt(records, "the simulation", START)
         self.witness.committed(self._moment(None))
 
@@ -205,29 +188,68 @@ class World:
         self._daemon = self._daemons(self.around, self._number)
         self._daemon.start()
 
-    def _crash(self, down_s: float) -> None:
+    def crash(self, down_s: float) -> None:
         """Kill the daemon as soon as its present task has given the processor back."""
         dying, self._daemon = self._daemon, None
-        assert dying is not None
+        if dying is None:
+            return
         dying.group.dead = True
         self.crashes += 1
         self.time.at(self.time.now_s, dying.kill)
         self.time.at(self.time.now_s + down_s, self._start)
 
+    def _take_over(self, stalled: SimDaemon) -> None:
+        """Another daemon drives from now on; the one that stands still does not know."""
+        if self._daemon is not stalled:
+            return
+        self.counts["taken over"] += 1
+        self._former.append(stalled)
+        stalled.lose_lock()
+        self._start()
+
+    def _fenced(self, daemon: SimDaemon) -> None:
+        """A daemon found that it drives no more, and ends."""
+        self.counts["a former daemon was refused"] += 1
+        daemon.group.dead = True
+        self.time.at(self.time.now_s, daemon.kill)
+        if daemon is self._daemon:
+            self.witness.broken("one daemon drives", "the one that claimed last was refused")
+
+    def _moved(self, commit: str, subject: str) -> None:
+        self.tell(f"commit {commit} {subject}")
+        if self._daemon is not None:
+            self._daemon.wake()
+
+    def _note(self) -> None:
+        """Somebody wrote to the store beside the daemon."""
+        self.witness.committed(self._moment(self._daemon))
+        if self._daemon is not None:
+            self._daemon.wake()
+
     def _moment(self, daemon: SimDaemon | None) -> Moment:
         reconciler = daemon.reconciler if daemon is not None else None
         inventory = reconciler.inventory if reconciler is not None else None
+        if inventory is not None and inventory.revision.id not in self._known:
+            self._known.add(inventory.revision.id)
+            self.room.boots_nothing |= {
+                each.digest for each in inventory.resolved.values() if BAD in each.kernel_args
+            }
+        branch = self.branch
         return Moment(
-            model=self.models[inventory.revision.id] if inventory is not None else self.model,
+            model=branch.models[inventory.revision.id] if inventory is not None else branch.model,
             plan=reconciler.last_plan if reconciler is not None else None,
             began_s=daemon.began_s if daemon is not None else 0.0,
             process=daemon.number if daemon is not None else 0,
         )
 
     def _committed(self, daemon: SimDaemon) -> None:
-        self.witness.committed(self._moment(daemon))
+        lines = self.witness.committed(self._moment(daemon))
+        if daemon in self._former and lines:
+            self.witness.broken("a former daemon does nothing", f"it wrote {lines} lines")
 
     def _cycled(self, daemon: SimDaemon, result: CycleResult) -> None:
+        if daemon is not self._daemon:
+            return
         self.cycles += 1
         self._last = result
         if self.cycles % CHECK_CYCLES == 0:
@@ -236,7 +258,7 @@ class World:
         if self.time.now_s < self.quiet_s or result.plan is None:
             return
         plan = result.plan
-        newest = daemon.reconciler is not None and plan.revision.id == self.git.head
+        newest = daemon.reconciler is not None and plan.revision.id == self.branch.git.head
         as_desired = plan.totals.as_desired == plan.totals.nodes == self.shape.nodes
         settled = newest and result.settled and as_desired
         wrong = self._unlike() if settled else []
@@ -251,7 +273,7 @@ class World:
         reconciler = self._daemon.reconciler if self._daemon is not None else None
         if reconciler is None or reconciler.inventory is None:
             return ["no daemon runs"]
-        return unlike(self.shape, self.model, self.room, reconciler.inventory)
+        return unlike(self.shape, self.branch.model, self.room, reconciler.inventory)
 
     def _done(self) -> bool:
         if self.witness.violations:
@@ -265,7 +287,7 @@ class World:
         self.witness.broken("becomes as desired", f"{len(wrong)}: {wrong[:3]}; {said}")
 
     def _sound(self) -> None:
-        for text in unsound(str(self.home / "store.sqlite")):
+        for text in self._books.unsound():
             self.witness.broken("no slot without operation, no operation without end", text)
 
     def _ends(self) -> dict[str, str]:
@@ -276,46 +298,35 @@ class World:
             found[name] = f"{reading.power} {reading.template_digest}"
         return found
 
-    def _journal(self, after: int) -> list[tuple[Any, ...]]:
-        query = (
-            "SELECT seq, node, event, operation_id, effect, detail FROM journal"
-            " WHERE seq > ? ORDER BY seq"
-        )
-        return self._books.execute(query, (after,)).fetchall()
-
-    # What happens.
+    def _wanted(self) -> str:
+        """What the last commit wants of the machines, to compare two runs by."""
+        model = self.branch.model
+        versions = {key: model[key] for key in model if key.startswith("template/")}
+        return json.dumps([wanted(self.shape, model), versions], sort_keys=True)
 
     def _happen(self, event: Event) -> None:
         self.tell(f"event {event.kind}")
         self.counts[event.kind] += 1
-        what = event.what
-        if event.kind == "fault":
-            self.counts["fault"] -= 1
-            end_s = event.at_s + what["for_s"]
-            fault = Fault(node=what["node"], kind=what["fault"], begin_s=event.at_s, end_s=end_s)
-            if what["node"] in self.room.machines:
-                self.room.machines[what["node"]].faults.append(fault)
-                self.time.at(end_s, lambda: self.room.machines[fault.node].faults.remove(fault))
-        elif event.kind == "crash":
-            if self._daemon is not None:
-                self._crash(what["down_s"])
-        elif event.kind == "store":
-            self._store_faults.append(dict(what))
-        elif event.kind == "clock":
-            self.clock.offset_s += what["by_s"]
-        elif event.kind == "press":
-            if what["node"] in self.room.machines:
-                self.room.press(what["node"], Power(what["power"]))
-        elif event.kind == "second daemon":
-            self._second()
+        if self.trouble.happen(event):
+            return
+        if event.kind in ("hold", "cancel", "bad template"):
+            self.people.happen(event)
         else:
-            self._git(event)
+            self.branch.happen(event)
 
-    def _second(self) -> None:
+    def stall(self, taken_over_s: float, wakes_s: float) -> None:
+        """The daemon stands still, in the middle of whatever it does; another takes over."""
+        stalled = self._daemon
+        if stalled is None:
+            return
+        stalled.stall(self.time.now_s + wakes_s)
+        self.time.at(self.time.now_s + taken_over_s, lambda: self._take_over(stalled))
+
+    def second(self) -> None:
         """Another daemon is started: while the first lives, it must not drive."""
         if self._daemon is None:
             return
-        lock = FleetLock(self.around.lock)
+        lock = fleet_lock(self.settings.store, self.home)
         try:
             lock.acquire()
         except LockedError:
@@ -323,152 +334,15 @@ class World:
         lock.release()
         self.witness.broken("one daemon drives", "a second one got the lock")
 
-    def _store_fault(self, where: str) -> str:
-        """The disk is full at some statement, or fails at a commit; for as often as was drawn."""
-        if not self._store_faults:
-            return ""
-        fault = self._store_faults[0]
-        at = {"disk full": "statement", "commit fails": "commit", "commit in doubt": "done"}
-        if at[fault["fault"]] != where:
-            return ""
-        fault["after"] -= 1
-        if fault["after"] > 0:
-            return ""
-        fault["times"] -= 1
-        if fault["times"] <= 0:
-            self._store_faults.pop(0)
-        self.counts[fault["fault"]] += 1
-        return "database or disk is full"
-
-    # What is committed.
-
-    def _commit(self, model: Model, subject: str, parent: str | None) -> None:
-        self.model = model
-        at_s = int(START.timestamp() + self.time.now_s)
-        commit = self.git.commit(files_of(self.shape, model), subject, at_s, parent)
-        self.states.append((commit, model))
-        self.models[commit] = model
-        self.git.move(commit)
-        self.tell(f"commit {commit} {subject}")
-        if self._daemon is not None:
-            self._daemon.wake()
-
-    def _edit(self, edit: dict[str, Any], subject: str) -> None:
-        model = {key: value for key, value in (self.model | edit).items() if value is not None}
-        self._commit(model, subject, self.git.head)
-
-    def _git(self, event: Event) -> None:
-        what = event.what
-        if event.kind == "commit":
-            self._edit(what["set"], "Turn the fleet over")
-        elif event.kind == "revert":
-            before = self.states[-2][1] if len(self.states) > 1 else self.model
-            self._commit(_mended(before), "Revert", self.git.head)
-        elif event.kind == "broken":
-            self._edit({"broken": True}, "A mistake")
-            self.time.at(event.at_s + what["for_s"], lambda: self._edit({"broken": None}, "Mend"))
-        elif event.kind == "huge":
-            self._edit(what["set"] | {"huge": 2_000}, "Very much")
-        elif event.kind == "storm":
-            for number in range(what["commits"]):
-                edit = what["edits"][number % len(what["edits"])]
-                self.time.at(
-                    event.at_s + number * what["for_s"] / what["commits"],
-                    lambda edit=edit: self._edit(edit, "A merge of many"),
-                )
-        else:
-            self._rewrite(event.kind, what["drop"])
-
-    def _rewrite(self, kind: str, drop: int) -> None:
-        """Throw the last commits away, or write them anew under other names."""
-        drop = min(drop, len(self.states) - 1)
-        if drop == 0:
-            return
-        dropped = self.states[-drop:]
-        del self.states[-drop:]
-        parent, model = self.states[-1]
-        if kind == "force push":
-            self._commit(_mended(model), "History, as somebody wishes it had been", parent)
-            return
-        for _commit, model in dropped:
-            self._commit(_mended(model), "Rebased", self.states[-1][0])
-
-    # The people: they acknowledge what they are asked for, and retry what has failed.
-
     def _people(self) -> None:
-        plan = self._last.plan if self._last is not None else None
-        if plan is not None and self._daemon is not None and plan.revision.id == self.git.head:
-            asked = {
-                name
-                for line in plan.blocked
-                if line.reason in (BlockedReason.BLAST_RADIUS, BlockedReason.HISTORY_REWRITTEN)
-                for name in _ASKED.findall(line.message)
-            }
-            if plan.abandoned_revision is not None:
-                asked.add(plan.abandoned_revision[:12])
-            known = self.model.get("policy/acknowledge", [])
-            fresh = sorted(asked - set(known))
-            if fresh:
-                self._edit({"policy/acknowledge": [*known, *fresh][-50:]}, "Acknowledge")
-            failed = [
-                line.node for line in plan.blocked if line.reason is BlockedReason.OPERATION_FAILED
-            ]
-            replaced = [
-                line.node
-                for line in plan.blocked
-                if line.reason is BlockedReason.DRIFT_REPORTED and line.verb is Verb.REBUILD
-            ]
-            if (failed or replaced) and self.time.now_s >= self._retried_s:
-                self._retried_s = self.time.now_s + 300.0
-                self._retry(failed, replaced)
         if self.time.now_s >= self.quiet_s:
             self.room.calls_max = 100_000
+            self.branch.tidy()
+        plan = self._last.plan if self._last is not None else None
+        head = self.branch.git.head
+        if plan is not None and self._daemon is not None and plan.revision.id == head:
+            self.people.look(plan)
         self.time.at(self.time.now_s + OPERATOR_S, self._people)
-
-    def _retry(self, failed: list[str], replaced: list[str]) -> None:
-        """As `mw retry` for what failed, `mw adopt --rebuild` for disks with another system."""
-        now = self.clock.wall()
-        try:
-            with Store.open(self.settings.store) as store:
-                store.retry_failed(failed, "ada", now)
-                store.adopt(dict.fromkeys(replaced), "ada", now)
-        except StoreError:
-            self.counts["the operator met a busy store"] += 1
-        self.counts["failed nodes retried by hand"] += len(failed)
-        self.counts["nodes rebuilt by hand"] += len(replaced)
-        if self._daemon is not None:
-            self._daemon.wake()
-
-
-def _mended(model: Model) -> Model:
-    """The model without a mistake that somebody has mended since."""
-    return {key: value for key, value in model.items() if key != "broken"}
-
-
-def _bound_s(scenario: Scenario) -> float:
-    """How long it may take until all is as desired, once nothing happens any more.
-
-    Drift that came back is left alone for an hour; before that the longest attempt may have to run
-    into its deadlines as often as the policy says, and the fleet to go through its slots.
-    """
-    attempt_s = 100.0 + 2_000.0 / scenario.speed + 300.0
-    rounds = -(-scenario.nodes // max(1, scenario.fleet_limit // 3)) + 3
-    return 2 * 3_600.0 + 3 * attempt_s + rounds * (attempt_s / 2) + 3 * 600.0
-
-
-_STORE: dict[str, bytes] = {}
-
-
-def _new_store(path: Path) -> None:
-    """A migrated store; migrating takes longer than a whole run of a small fleet."""
-    if "new" not in _STORE:
-        Store.open(f"sqlite:///{path}").close()
-        with sqlite3.connect(path) as database:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.close()
-        _STORE["new"] = path.read_bytes()
-        return
-    path.write_bytes(_STORE["new"])
 
 
 def play(
@@ -477,15 +351,17 @@ def play(
     crash_at: tuple[int, ...] = (),
     tell: Callable[[str], None] | None = None,
     daemons: type[SimDaemon] = SimDaemon,
+    store: str = "",
 ) -> Result:
     """Run a scenario in a directory of its own, which is removed afterwards.
 
-    `daemons` is what is started; a test may build one that is broken on purpose.
+    `daemons` is what is started; a test may build one that is broken on purpose. `store` is the
+    address of a migrated, empty store; without it, one on SQLite is made.
     """
     where = home / f"run-{scenario.seed}"
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir(parents=True)
     try:
-        return World(scenario, where, crash_at, tell, daemons).run()
+        return World(scenario, where, crash_at, tell, daemons, store).run()
     finally:
         shutil.rmtree(where, ignore_errors=True)

@@ -21,11 +21,20 @@ from metalwright.model.operation import Effect
 
 SMALL = Recipe(nodes=(10, 16), changes=(3, 5), speed=(10.0,))
 SEEDS = range(100, 104)
+WITH_FEATURES = replace(SMALL, features=True)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_broken_whatever_happens(seed: int, home: Path) -> None:
     result = play(generate(seed, SMALL), home)
+    assert result.violations == []
+    assert result.operations > 0
+    assert result.overshoot == 0
+
+
+@pytest.mark.parametrize("seed", [202, 206, 214])
+def test_rollouts_brakes_and_lanes_hold_whatever_happens(seed: int, home: Path) -> None:
+    result = play(generate(seed, WITH_FEATURES), home)
     assert result.violations == []
     assert result.operations > 0
     assert result.overshoot == 0

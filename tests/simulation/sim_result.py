@@ -1,0 +1,44 @@
+"""What a run came to, and how long it may take to come there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sim_oracles import Violation
+from sim_scenario import Scenario
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What a run came to."""
+
+    scenario: Scenario
+    violations: list[Violation]
+    trace: str
+    operations: int
+    cycles: int
+    boundaries: int
+    crashes: int
+    virtual_s: float
+    steps: int
+    overshoot: int
+    faults: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    begins: dict[str, str] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)
+    wanted: str = ""
+    stable_s: float | None = None
+    boundary_names: list[str] = field(default_factory=list)
+
+
+def bound_s(scenario: Scenario) -> float:
+    """How long it may take until all is as desired, once nothing happens any more.
+
+    Drift that came back is left alone for an hour; before that the longest attempt may have to run
+    into its deadlines as often as the policy says, and the fleet to go through its slots.
+    """
+    attempt_s = 100.0 + 2_000.0 / scenario.speed + 300.0
+    rounds = -(-scenario.nodes // max(1, scenario.fleet_limit // 3)) + 3
+    slow_s = 3 * 3_600.0 if scenario.rules else 0.0  # wave after wave, with long deadlines
+    return 2 * 3_600.0 + 3 * attempt_s + rounds * (attempt_s / 2) + 3 * 600.0 + slow_s
