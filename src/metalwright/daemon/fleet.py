@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -279,8 +279,12 @@ def fake_state(settings: Settings) -> Path:
 
 
 def sweep_settings(observe: ObserveSettings) -> SweepSettings:
-    """The observe room's settings from the installation's."""
-    return SweepSettings(**observe.model_dump())
+    """The observe room's settings from the installation's.
+
+    Nodes that come due are gathered no longer than a busy one is to wait for its question.
+    """
+    settings = SweepSettings(**observe.model_dump())
+    return replace(settings, tick_gap_s=min(settings.tick_gap_s, settings.busy_interval_s))
 
 
 def observed_nodes(inventory: Inventory) -> list[Node]:
