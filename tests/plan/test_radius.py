@@ -190,6 +190,20 @@ def test_a_consent_is_for_one_state_of_one_node(world):
     world.converged()
 
 
+def test_a_consent_is_spent_once_its_change_is_done(world):
+    edit(world, word="second")
+    rules(world, nodes_max=7)
+    rules(world, world.plan().change_digest, nodes_max=7)
+    world.nothing_left()
+    for word in ("third", "second"):
+        edit(world, word=word)
+        rules(world, nodes_max=7)
+        world.forward(hours(24 * 90))
+        assert len(held(world)) == 8, "what was acknowledged months ago is wanted anew"
+        rules(world, world.plan().change_digest, nodes_max=7)
+        world.nothing_left()
+
+
 def test_a_later_change_is_acknowledged_for_itself(world):
     edit(world, "rescue")
     rules(world, nodes_max=3)
@@ -291,6 +305,27 @@ def test_drift_counts_with_what_is_being_corrected(world):
     world.remember("n-1", operation=replace(busy, corrects=True))
     assert world.action("n-5").verb is Verb.POWER_OFF, "what disrupts nothing does not count"
     world.nothing_left()
+
+
+@pytest.mark.parametrize("state", [OperationState.FAILED, OperationState.CANCELLED])
+def test_drift_counts_with_corrections_that_came_to_nothing_within_the_hour(world, state):
+    """A fleet whose corrections all fail would else be taken down a few machines at a time."""
+    resting_off(world)
+    rules(world, nodes_max=3)
+    for name in ("n-1", "n-2", "n-3"):
+        over = world.operation(
+            name, verb=Verb.POWER_OFF, state=state, corrects=True, disruptive=True, attempt=3
+        )
+        world.interrupted(name, failed=replace(over, ended_at=T0 - timedelta(minutes=50)))
+    world.remember("n-3", failed=replace(world.memory["n-3"].failed, attempt=0))
+    drift(world, 5)
+    assert world.action("n-5").verb is Verb.POWER_OFF, "what never began disrupted nothing"
+    drift(world, 6)
+    assert held(world) == ["n-5", "n-6"]
+    assert "4 nodes would be disrupted within an hour, 3 may be" in world.blocked("n-5").message
+    assert world.plan().next_due_at == T0 + timedelta(minutes=10)
+    world.forward(timedelta(minutes=10))
+    assert sorted(one.node for one in world.plan().actions) == ["n-5", "n-6"]
 
 
 def test_drift_counts_with_the_changes_of_git_and_gives_way_to_them(world):

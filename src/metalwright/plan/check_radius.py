@@ -47,7 +47,7 @@ def digest(plan: Plan, facts: Facts) -> Iterator[str]:
     if plan.change_digest != name:
         yield "its change digest is not that of its changes"
     given = facts.history_kept() and facts.acknowledged(name)
-    keys = {digest_of(row) for row in open_.values()} if given else set()
+    keys = {_key(facts, row) for row in open_.values()} if given else set()
     for key in sorted(set(plan.consents) ^ keys):
         yield f"consent {key[:12]} is given or kept back against what git acknowledges"
 
@@ -62,13 +62,21 @@ def _open(plan: Plan, facts: Facts) -> dict[str, list[str]]:
     ]
     rows = {name: _row(facts, name, verb) for name, verb in wanted if verb in TURNING_OFF}
     known = facts.memory.consents
-    return {name: row for name, row in rows.items() if not known or digest_of(row) not in known}
+    return {name: row for name, row in rows.items() if not known or _key(facts, row) not in known}
 
 
 def _row(facts: Facts, name: str, verb: Verb) -> list[str]:
     wanted = facts.desired.nodes[name]
     since = format_instant(wanted.holder.since) if wanted.holder.since is not None else ""
     return [name, verb.value, wanted.target.digest, f"{wanted.holder}@{since}"]
+
+
+def _key(facts: Facts, row: list[str]) -> str:
+    """A change of a node that is what it is since an instant: so it is consented to once."""
+    remembered = facts.memory.nodes[row[0]]
+    origin = facts.origin(row[0])
+    since = remembered.adopted_at if origin is None else origin.at
+    return digest_of([*row, since.isoformat()])
 
 
 def _name(rows: Iterable[list[str]]) -> str:
@@ -140,10 +148,12 @@ def _lately(facts: Facts, node: str) -> bool:
     running = remembered.operation
     if running is not None and running.unfinished:
         return running.corrects and running.disruptive
-    applied = remembered.applied
-    if applied is None or not applied.corrections:
-        return False
-    return 0 <= (facts.desired.at - applied.at).total_seconds() < CORRECTIONS_SPAN.total_seconds()
+    applied, failed = remembered.applied, remembered.failed
+    ends = [applied.at] if applied is not None and applied.corrections else []
+    if failed is not None and failed.attempt and failed.corrects and failed.disruptive:
+        ends.append(failed.ended_at or failed.created_at)
+    span_s = CORRECTIONS_SPAN.total_seconds()
+    return any(0 <= (facts.desired.at - end).total_seconds() < span_s for end in ends)
 
 
 def _unasked(line: Blocked, facts: Facts) -> bool:

@@ -14,7 +14,7 @@ from metalwright.model.desired import DesiredNode, Holder
 from metalwright.model.digest import digest_of
 from metalwright.model.fields import format_instant
 from metalwright.model.natural import natural
-from metalwright.model.operation import Verb
+from metalwright.model.operation import NodeMemory, Verb
 from metalwright.model.plan import Action, Blocked, BlockedReason
 
 ACKNOWLEDGED_DIGITS: Final = 12
@@ -42,9 +42,15 @@ def digest_of_changes(changes: Iterable[Change]) -> str:
     return digest_of(named) if named else ""
 
 
-def consent_key(node: str, verb: Verb, wanted: DesiredNode) -> str:
-    """The name of one change: what is remembered of it once a commit acknowledged it."""
-    return digest_of(_named(node, verb, wanted))
+def consent_key(change: Change, remembered: NodeMemory) -> str:
+    """The name of one change: what is remembered of it once a commit acknowledged it.
+
+    With it goes since when the node is what it is. So a consent is spent once its change is done:
+    the same change, wanted again months later, has another name.
+    """
+    known = remembered.applied or remembered.former
+    since = known.at if known is not None else remembered.adopted_at
+    return digest_of([*_named(*change), since.isoformat()])
 
 
 def _named(node: str, verb: Verb, wanted: DesiredNode) -> list[str]:

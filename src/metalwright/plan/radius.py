@@ -75,7 +75,7 @@ def hold_back(
     scale = Scale(desired, stricter(rules.blast_radius, ground.context.former_radius))
     consents: tuple[str, ...] = ()
     if digest and acknowledged(digest, rules.acknowledge):
-        consents = tuple(sorted(consent_key(*change) for change in changes))
+        consents = tuple(sorted(consent_key(one, memory.nodes[one[0]]) for one in changes))
         wanted = []
     if not scale.limited():
         return Verdict(digest=digest, consents=consents)
@@ -119,7 +119,8 @@ def _unconsented(changes: Iterable[_Change], memory: Memory, desired: Desired) -
     return [
         one
         for one in changes
-        if consent_key(one.node, one.verb, desired.nodes[one.node]) not in memory.consents
+        if consent_key((one.node, one.verb, desired.nodes[one.node]), memory.nodes[one.node])
+        not in memory.consents
     ]
 
 
@@ -185,13 +186,19 @@ def _hold_back_drift(
 
 
 def corrected_at(remembered: NodeMemory, at: datetime) -> datetime | None:
-    """When a correction of drift was made that still counts, or is being made now."""
-    operation, applied = remembered.operation, remembered.applied
+    """When a correction of drift was made that still counts, or is being made now.
+
+    One that came to nothing counts too: it took the system down like any other.
+    """
+    operation, applied, failed = remembered.operation, remembered.applied, remembered.failed
     if operation is not None and operation.unfinished:
         return at if operation.corrects and operation.disruptive else None
-    if applied is None or applied.corrections == 0:
-        return None
-    return applied.at if at - CORRECTIONS_SPAN < applied.at <= at else None
+    ends = []
+    if applied is not None and applied.corrections:
+        ends.append(applied.at)
+    if failed is not None and failed.corrects and failed.disruptive and failed.attempt:
+        ends.append(failed.ended_at or failed.created_at)
+    return max((end for end in ends if at - CORRECTIONS_SPAN < end <= at), default=None)
 
 
 def _may_have_drifted(line: Blocked, ground: Ground) -> bool:

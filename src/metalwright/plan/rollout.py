@@ -122,9 +122,7 @@ def _ended(rollout: Rollout, why: str) -> Rollout:
     )
 
 
-def _with(
-    rollout: Rollout, names: Iterable[str], view: View, strategy: RolloutStrategy
-) -> Rollout:
+def _with(rollout: Rollout, names: Iterable[str], view: View, strategy: RolloutStrategy) -> Rollout:
     """The rollout with those that joined since in its last wave; in waves of their own behind it,
     where there are only canaries.
     """
