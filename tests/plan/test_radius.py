@@ -302,7 +302,7 @@ def test_drift_counts_with_what_is_being_corrected(world):
     world.remember("n-1", operation=replace(busy, corrects=True, disruptive=True))
     drift(world, 5)
     assert held(world) == ["n-5"]
-    world.remember("n-1", operation=replace(busy, corrects=True))
+    world.remember("n-1", operation=replace(busy, corrects=True, disruptive=False))
     assert world.action("n-5").verb is Verb.POWER_OFF, "what disrupts nothing does not count"
     world.nothing_left()
 

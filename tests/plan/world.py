@@ -135,6 +135,7 @@ class World:
             "commit": self.inventory().revision,
             "source": wanted.source,
             "created_at": self.now,
+            "disruptive": True,
         } | fields
         return Operation(**given)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from metalwright.model.observed import Power
 from metalwright.model.operation import NodeMemory, Operation, OperationState
 from metalwright.model.plan import BlockedReason, Fate, InProgress
 from metalwright.plan.blockers import first_no
-from metalwright.plan.difference import Case, difference
+from metalwright.plan.difference import Case, Difference, difference
 from metalwright.plan.holds import braked
 from metalwright.plan.tenancy import same_tenancy
 
@@ -47,7 +48,23 @@ def in_progress(case: Case, operation: Operation, *, history_kept: bool) -> InPr
         stops = _STOPS_PENDING if operation.attempt else _STOPS_UNTRIED
         if no is not None and no.reason in stops:
             return entry(operation, Fate.CANCEL, no.message)
+        outdated = _outdated(case, operation, found) if operation.attempt == 0 else ""
+        if outdated:
+            return entry(operation, Fate.CANCEL, outdated)
     return entry(operation, Fate.CONTINUE)
+
+
+def _outdated(case: Case, operation: Operation, found: Difference | None) -> str:
+    """Why an operation that was never begun would not be planned like this any more, if so.
+
+    What is wanted then is planned anew, and counts for the blast radius as what it is by now.
+    """
+    if found is None and operation.corrects and case.power is not Power.UNKNOWN:
+        return "it is as git wants it by now"
+    runs = found is not None and found.disruptive and case.power is Power.ON
+    if runs and not operation.disruptive:
+        return "it was off when this was planned, and runs by now"
+    return ""
 
 
 def abandoned(remembered: NodeMemory, why: str) -> InProgress | None:
