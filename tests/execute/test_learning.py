@@ -8,6 +8,7 @@ from pathlib import Path
 
 from execute_rig import OFF, RULES, Rig, a_node, a_target, an_inventory
 
+from metalwright.drivers.fake import FakeDriver
 from metalwright.model.observed import Power
 from metalwright.model.operation import OperationState, Stage, Verb, stage_key
 from metalwright.model.plan import Fate
@@ -97,4 +98,25 @@ def test_a_learnt_deadline_is_in_force_and_in_the_journal(tmp_path: Path) -> Non
         assert details[:2] == [
             "deadline 300s, the default",
             "entered boot; deadline 90s, learnt from 48",
+        ]
+
+
+def test_a_retry_has_all_of_its_time_so_that_slower_machines_are_learnt_of(tmp_path: Path) -> None:
+    """What takes longer by now would else fail for ever by what its quick days taught."""
+    with Rig(tmp_path, nodes=0) as rig:
+        rules = replace(RULES, learning=Learning(factor=3, samples_min=30), timeouts=Timeouts())
+        rig.inventory = an_inventory([a_node("n0")], rules)
+        rig.driver = rig.provisioner = FakeDriver(None, seed=rig.seed, clock=rig.clock, speed=0.5)
+        rig.stack.callback(rig.driver.close)
+        rig.engine = rig.make_engine()
+        rig.adopt()
+        rig.store.learn({BOOT: [30.0] * 48}, rig.clock())
+        rig.want("n0", Verb.DEPLOY, a_target())
+        rig.settle()
+        assert (rig.state(), rig.operation().attempt) == (OperationState.ACTIVE, 2), rig.story()
+        assert max(samples(rig)) > 90
+        said = [line.detail for line in rig.journal("n0") if "entered boot" in line.detail]
+        assert said == [
+            "entered boot; deadline 90s, learnt from 48",
+            "entered boot; deadline 1200s, the default",
         ]

@@ -5,6 +5,7 @@ What is decided comes from `advance`; here it is written down. Nothing here touc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,10 +30,19 @@ from metalwright.execute.situation import (
 )
 from metalwright.execute.starts import Starts
 from metalwright.model.documents import Node
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory
+from metalwright.model.limits import is_retry
 from metalwright.model.observed import Observed
-from metalwright.model.operation import EffectKind, Operation, OperationState, Stage, stage_key
+from metalwright.model.operation import (
+    EffectKind,
+    Operation,
+    OperationState,
+    Stage,
+    StageTimes,
+    stage_key,
+)
 from metalwright.model.policy import PolicySpec
 
 STEPS_MAX = 16
@@ -69,7 +79,7 @@ class Steps:
         self._around, self._operations = around, operations
         self._changes, self._view = changes, view
         self._rules = view.rules
-        self._deadlines: dict[tuple[str, str], Deadlines] = {}
+        self._deadlines: dict[tuple[str, str, bool], Deadlines] = {}
         self.starts = Starts(self._rules, operations.memory.starts, view.now)
         self.tasks: dict[str, Task] = {}
         self.answered: set[str] = set()
@@ -186,11 +196,15 @@ class Steps:
     def _deadlines_of(self, operation: Operation, node: Node | None) -> Deadlines:
         template = operation.target.template
         driver = node.spec.driver if node is not None else ""
-        key = (driver, template.digest if template is not None else "")
+        # What failed by a deadline that was learnt may only be slower by now: a retry has all of
+        # the time, and what it takes then is learnt.
+        retry = is_retry(operation)
+        key = (driver, template.digest if template is not None else "", retry)
         found = self._deadlines.get(key)
         if found is None:
+            times: Mapping[str, StageTimes] = self._operations.memory.stage_times
             learnt = learnt_timeouts(
-                self._operations.memory.stage_times,
+                FrozenDict() if retry else times,
                 self._rules.learning,
                 driver,
                 template.name if template is not None else "",
