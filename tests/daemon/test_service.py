@@ -136,11 +136,13 @@ def test_the_last_cycle_is_kept_for_the_commands(rig: Rig) -> None:
     rig.start()
     commit = rig.git("rev-parse", "HEAD")
     rig.wait_settled(commit)
+    loan = rig.loan("n1")
+    rig.wait(lambda result: result.plan is not None and result.plan.revision.id == loan, "the loan")
     rig.stop()
     with open_fleet(rig.settings(), drive=False, wake=lambda: None) as fleet:
         kept = fleet.store.fact(FACT_CYCLE)
         assert kept is not None
-        assert json.loads(kept[0])["revision"] == commit
+        assert json.loads(kept[0])["revision"] == loan, "also one of a moment before the end"
         assert set(fleet.store.observed().nodes) == {"n1", "n2", "n3", "n4"}
 
 

@@ -58,6 +58,7 @@ class Service:
         self._set_forward = threading.Event()
         self._said = ""
         self._saved_at: datetime | None = None
+        self._last: CycleResult | None = None
         self._pruned_at: datetime | None = None
         self._file_stamp = _stamp(path)
 
@@ -108,7 +109,7 @@ class Service:
                 raise
             finally:
                 self.stop()
-            self._finish(fleet)
+            self._finish(fleet, reconciler)
             watcher.join(timeout=self.settings.fetch_timeout_s)
 
     def _loop(self, fleet: Fleet, reconciler: Reconciler) -> None:
@@ -155,8 +156,11 @@ class Service:
             self.log.error("nothing is started in this cycle", why=str(error))
             self._stop.wait(FAILED_CYCLE_PAUSE_S)
             return
+        self._last = result
         self._say(reconciler, result)
-        self._save(fleet, reconciler, result)
+        last = self._saved_at
+        if last is None or not 0 <= (result.at - last).total_seconds() < SAVE_INTERVAL_S:
+            self._save(fleet, reconciler, result)
         self._prune(fleet, result.at)
         self.on_cycle(result)
 
@@ -173,10 +177,7 @@ class Service:
                 self.log.error(str(finding))
 
     def _save(self, fleet: Fleet, reconciler: Reconciler, result: CycleResult) -> None:
-        """Keep what `mw status` reads, at most every `SAVE_INTERVAL_S` while busy."""
-        last = self._saved_at
-        if last is not None and 0 <= (result.at - last).total_seconds() < SAVE_INTERVAL_S:
-            return
+        """Keep what `mw status` reads: every `SAVE_INTERVAL_S` at most while busy, and at the end."""
         self._saved_at = result.at
         try:
             with fleet.store.batch():
@@ -215,11 +216,13 @@ class Service:
         pauses = [(at - since).total_seconds() for at, since in due if at is not None]
         return max(WAIT_MIN_S, min([self.settings.cycle_interval_s, *pauses]))
 
-    def _finish(self, fleet: Fleet) -> None:
+    def _finish(self, fleet: Fleet, reconciler: Reconciler) -> None:
         assert fleet.engine is not None
         self.log.info("stopping: the running steps are finished, nothing new is started")
         try:
             fleet.engine.drain(self.settings.execute.drain_timeout_s)
+            if self._last is not None:
+                self._save(fleet, reconciler, self._last)
             fleet.store.save_observed(fleet.sweeper.snapshot())
         except StoreError as error:
             self.log.error("the last outcomes were not recorded", why=str(error))
