@@ -277,6 +277,7 @@ class SimDaemon:
         due: list[tuple[datetime | None, datetime]] = [
             (fleet.sweeper.next_due_at(), now),
             (fleet.engine.next_due_at(), now),
+            (reconciler.planned_until, now),
             (reconciler.desired_until, wall),
         ]
         pauses = [(at - since).total_seconds() for at, since in due if at is not None]

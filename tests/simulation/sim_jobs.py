@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sim_oracles import Violation
+from sim_record import Violation
 from sim_result import Result
 from sim_scenario import Recipe, Scenario, generate
 from sim_world import play
@@ -17,6 +17,7 @@ CRASH_RUNS_MAX = 40
 
 RECIPES = {
     "mixed": Recipe(features=True),
+    "back": Recipe(changes=(1, 3), nodes=(10, 40), back=True),
     "turnover": Recipe(
         nodes=(120, 300),
         changes=(80, 110),
@@ -90,6 +91,8 @@ def kind_of(seed: int) -> str:
         return "thousand"
     if seed % 10 == 9:
         return "crashes"
+    if seed % 10 == 7:
+        return "back"
     return "turnover" if seed % 2 == 0 else "mixed"
 
 
@@ -103,10 +106,20 @@ def run_seed(seed: int, home: Path) -> Figures:
             figures.add(result, crash_at)
         return figures
     result = play(scenario, home)
+    if kind == "back":
+        undone(result)
     figures.add(result)
     if kind == "mixed" and seed % 3 == 1 and not result.violations:
         compare(figures, result, home)
     return figures
+
+
+def undone(result: Result) -> None:
+    """What was changed and reverted is as it was before, whatever happened on the way."""
+    different = [name for name, end in result.ends.items() if result.begins[name] != end]
+    if different and not result.violations:
+        said = f"{len(different)} nodes are not as before: {different[:3]}"
+        result.violations.append(Violation("a revert is as before", result.virtual_s, said))
 
 
 def compare(figures: Figures, result: Result, home: Path) -> None:

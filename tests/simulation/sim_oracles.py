@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from sim_brakes import BrakeBooks, RightBooks
 from sim_inventory import Model, Shape, wanted
+from sim_limits import LimitBooks, StartBooks
+from sim_record import Known, Moment, Violation
 from sim_room import CallLog, MachineRoom, Sight
+from sim_waits import WaitBooks
+from sim_waves import WaveBooks
 
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Power
 from metalwright.model.operation import EffectKind
-from metalwright.model.plan import Plan
 
 _ENDS = frozenset({"retry", "active", "failed", "cancelled", "superseded"})
 _POWER = frozenset({"power on", "power off", "soft power off", "wipe"})
@@ -34,36 +37,6 @@ CLOCK_SLACK = 1.15
 """The engine's clock may run this much slower than true time, while it follows a set clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One broken promise: the oracle's name, when, and what was found."""
-
-    oracle: str
-    at_s: float
-    text: str
-
-
-@dataclass(slots=True)
-class Known:
-    """One operation as the journal's lines tell it."""
-
-    node: str
-    verb: str
-    held: bool = False
-    over: bool = False
-    intents: list[tuple[str, str, bool]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """What the daemon went by in the cycle whose lines were written."""
-
-    model: Model
-    plan: Plan | None
-    began_s: float
-    process: int
-
-
 class Witness:
     """Reads the journal after every commit, and hears of every call to a driver."""
 
@@ -77,14 +50,17 @@ class Witness:
         self.shape, self.room = shape, room
         self.violations: list[Violation] = []
         self.events: Counter[str] = Counter()
-        self.most: dict[str, tuple[int, int]] = {}
-        self.overshoot = 0
+        self.limits, self.starts = LimitBooks(shape), StartBooks(shape)
+        self.waves, self.waits, self.right = WaveBooks(), WaitBooks(room), RightBooks()
+        self._books = (self.limits, self.starts, BrakeBooks(), self.waves, self.waits, self.right)
+        for book in self._books:
+            book.broken, book.now_s = self.broken, lambda: room.time.now_s
         self._journal, self._tell = journal, tell
         self._seq = 0
         self._operations: dict[str, Known] = {}
-        self._held: Counter[str] = Counter()
         self._last_call: dict[tuple[str, EffectKind], CallLog] = {}
         room.on_call.append(self.called)
+        room.on_act.append(self.starts.acted)
 
     def broken(self, oracle: str, text: str) -> None:
         """Write a violation down."""
@@ -100,6 +76,8 @@ class Witness:
             self._seq = seq
             self.events[event] += 1
             self._tell(f"{seq} {node} {event} {detail}")
+            for book in self._books:
+                book.line(node, event, detail, moment)
             if operation_id is not None:
                 self._line(node, event, operation_id, effect, detail, moment)
         return len(lines)
@@ -114,56 +92,52 @@ class Witness:
         moment: Moment,
     ) -> None:
         if event == "created":
-            verb = detail.partition(" for ")[0]
-            self._operations[operation_id] = Known(node, verb)
-            self._plan_shows(node, detail, moment)
+            self._created(node, operation_id, detail, moment)
             return
         known = self._operations.get(operation_id)
         if known is None:
-            if event != "retry":
+            if event not in ("retry", "cancel"):
                 self.broken("operations are created first", f"{node}: {event}")
             return
         if event == "admitted":
             self._admitted(known, moment)
         elif event in _ENDS and not (event == "retry" and detail.startswith("asked for by")):
-            if known.held:
-                known.held = False
-                self._held.subtract(self._scopes(node))
-            if event != "retry":
-                known.over = True
+            self._over(known, event, moment)
         elif event == "intent" and effect is not None:
             self._intent(known, json.loads(effect), moment)
 
-    def _plan_shows(self, node: str, detail: str, moment: Moment) -> None:
-        actions = moment.plan.actions if moment.plan is not None else ()
-        if not any(a.node == node and f"{a.verb} for {a.holder}" == detail for a in actions):
-            self.broken("effects are the plan shown", f"{node}: {detail} is in no plan")
+    def _over(self, known: Known, event: str, moment: Moment) -> None:
+        if known.held:
+            known.held = False
+            for book in self._books:
+                book.released(known)
+        if event != "retry":
+            known.over = True
+            for book in self._books:
+                book.ended(known, event, moment)
 
-    def _scopes(self, node: str) -> tuple[str, str, str]:
-        return ("fleet", f"pool {self.shape.pool_of[node]}", f"rack {self.shape.rack_of(node)}")
+    def _created(self, node: str, operation_id: str, detail: str, moment: Moment) -> None:
+        actions = moment.plan.actions if moment.plan is not None else ()
+        shown = [a for a in actions if a.node == node and f"{a.verb} for {a.holder}" == detail]
+        known = Known(operation_id, node, detail.partition(" for ")[0])
+        self._operations[operation_id] = known
+        if not shown:
+            self.broken("effects are the plan shown", f"{node}: {detail} is in no plan")
+        for action in shown:
+            template = action.target.template
+            known.template = template.name if template is not None else None
+            known.priority, known.rollout = action.priority, action.rollout
+            known.want = f"{action.holder} {action.target.digest}"
+        for book in self._books:
+            book.created(known, moment)
 
     def _admitted(self, known: Known, moment: Moment) -> None:
         if known.held or known.over:
             self.broken("one attempt at a time", f"{known.node}: admitted again")
         known.held = True
-        scopes = self._scopes(known.node)
-        self._held.update(scopes)
-        model = moment.model
-        limits = (
-            model["policy/fleet"],
-            model.get(f"limit/{self.shape.pool_of[known.node]}"),
-            model.get("policy/rack"),
-        )
-        for scope, limit in zip(scopes, limits, strict=True):
-            if limit is None:
-                continue
-            if self._held[scope] > self.most.get(scope, (0, 0))[0]:
-                self.most[scope] = (self._held[scope], limit)
-            if self._held[scope] > limit:
-                self.overshoot += 1
-                self.broken(
-                    "limits hold", f"{scope}: {self._held[scope]} of {limit} with {known.node}"
-                )
+        known.attempts += 1
+        for book in self._books:
+            book.admitted(known, moment)
 
     def _intent(self, known: Known, effect: Mapping[str, Any], moment: Moment) -> None:
         kind = effect["kind"]
@@ -172,6 +146,8 @@ class Witness:
             self.broken("no effect without a slot", f"{known.node}: {kind} is meant without one")
         if kind not in _EFFECTS_OF[known.verb]:
             self.broken("effects are the plan shown", f"{known.node}: {kind} of {known.verb}")
+        for book in self._books:
+            book.intended(known, kind, moment)
         if kind in _POWER:
             self._justified(known.node, kind, moment)
 
@@ -205,6 +181,8 @@ class Witness:
         if known is None:
             self.broken("intent before effect", f"{log.node}: {effect.kind} of no operation")
             return
+        for book in self._books:
+            book.called(known, log)
         if not known.held:
             self.broken("no effect without a slot", f"{log.node}: {effect.kind}")
         if not known.intents or known.intents[-1] != (effect.kind, effect.argument, False):
@@ -229,6 +207,20 @@ class Witness:
         sights = self.room.machines[log.node].sights
         if not any(s.begun_s >= over_s and s.reading is not None for s in sights):
             self.broken("read back before a repeat", f"{log.node}: {log.effect.kind} again, unseen")
+
+    def process_began(self, number: int, *, clock_was_set: bool) -> None:
+        """Another daemon drives from now on; the clock may have been set before."""
+        self.right.process = number
+        self.clock_was_set(clock_was_set)
+        self.starts.process_began()
+        self.waves.process_began()
+        self.waits.disturbed()
+
+    def clock_was_set(self, was_set: bool = True) -> None:
+        """From now on the engine's clock may run a tenth faster or slower."""
+        if was_set:
+            self.starts.clock_was_set = self.waves.clock_was_set = True
+            self.waits.disturbed()
 
     def forget_over(self) -> None:
         """Let go of operations that ended, so that a long run does not grow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sim_oracles import Violation
+from sim_record import Violation
 from sim_scenario import Scenario
 
 

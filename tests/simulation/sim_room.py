@@ -96,6 +96,7 @@ class Machine:
     identity: Identity
     state: FakeNode = NEW_NODE
     faults: list[Fault] = field(default_factory=list)
+    was_sick: bool = False
     pretends: Power | None = None
     sights: list[Sight] = field(default_factory=list)
     cached: tuple[float, Reading] | None = None
@@ -175,7 +176,8 @@ class MachineRoom:
 
     def leave_unasked(self, nodes: Iterable[str], until_s: float) -> None:
         """No question reaches these nodes for a while; it is put to them afterwards."""
-        self._unasked |= dict.fromkeys(nodes, until_s)
+        for name in nodes:
+            self._unasked[name], self.machines[name].was_sick = until_s, True
 
     def unasked_s(self, node: str) -> float:
         """How long a question to this node has to wait yet."""

@@ -105,6 +105,7 @@ class Recipe:
     presses: tuple[int, int] = (0, 4)
     speed: tuple[float, ...] = (1.0, 4.0, 10.0)
     dense: bool = False  # turn-over upon turn-over, short faults, wide limits
+    back: bool = False  # at the end all of it is reverted, now and then in mid-flight
     features: bool = False  # rollouts, brakes, start rates, lanes: all that sim_features draws
 
 
@@ -155,6 +156,9 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
         events.append(_event(dice, span_s, "press", what))
     if dice.random() < 0.3:
         events.append(_event(dice, span_s, "second daemon", {}))
+    if recipe.back:
+        at_s = max(each.at_s for each in changes) + turn_s * dice.choice((0.1, 0.5, 2.0))
+        events.append(Event(at_s=round(at_s, 3), kind="back"))
     if more is not None:
         events = [_with_features(scenario, each, more) for each in events]
         drawn = sim_features.events(scenario.shape, span_s, more)

@@ -23,6 +23,9 @@ class Daemons(Protocol):
     def stall(self, taken_over_s: float, wakes_s: float) -> None:
         """Let the one that drives stand still; another takes over."""
 
+    def clock_was_set(self) -> None:
+        """The wall clock shows another time."""
+
     def second(self) -> None:
         """Start another one beside it."""
 
@@ -67,10 +70,12 @@ class Trouble:
             end_s = event.at_s + what["for_s"]
             fault = Fault(node=what["node"], kind=what["fault"], begin_s=event.at_s, end_s=end_s)
             machine.faults.append(fault)
+            machine.was_sick = True
             self._time.at(end_s, lambda: machine.faults.remove(fault))
 
     def _set_clock(self, event: Event) -> None:
         self._clock.offset_s += event.what["by_s"]
+        self._daemons.clock_was_set()
 
     def _press(self, event: Event) -> None:
         if event.what["node"] in self._room.machines:

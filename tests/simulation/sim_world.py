@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from sim_books import Books, new_store
@@ -22,7 +23,7 @@ from sim_time import START, Killed, Scheduler, VirtualClock
 from sim_trouble import Trouble
 
 from metalwright.daemon.reconcile import CycleResult, applied_as
-from metalwright.errors import LockedError
+from metalwright.errors import LockedError, StoreError
 from metalwright.inventory import Loader, Repository
 from metalwright.schedule import desired as resolve
 from metalwright.settings import ExecuteSettings, ObserveSettings, Settings
@@ -30,6 +31,7 @@ from metalwright.store import Store, fleet_lock
 
 STAYS_S = 180.0
 CHECK_CYCLES = 16
+WAITS_NODES_MAX = 400
 
 
 class World:
@@ -61,6 +63,7 @@ class World:
         self._daemon: SimDaemon | None = None
         self._former: list[SimDaemon] = []
         self._known: set[str] = set()
+        self.clock_set = 0
         self._number = 0
         self.settings = self._settings(store)
         if not store:
@@ -95,6 +98,9 @@ class World:
         self._books.close()
         created = self.witness.events["created"]
         faults = Counter(self.room.met) + Counter(self.counts)
+        faults["waits within their bound"] = self.witness.waits.kept
+        faults["waves passed"] = self.witness.waves.passed
+        faults["rollouts paused"] = self.witness.waves.pauses
         return Result(
             scenario=self.scenario,
             violations=self.witness.violations,
@@ -105,7 +111,7 @@ class World:
             crashes=self.crashes,
             virtual_s=self.time.now_s,
             steps=self.time.steps,
-            overshoot=self.witness.overshoot,
+            overshoot=self.witness.limits.overshoot,
             faults=faults,
             events=self.witness.events,
             begins=self._begins,
@@ -187,6 +193,8 @@ class World:
         self._number += 1
         self._daemon = self._daemons(self.around, self._number)
         self._daemon.start()
+        was_set = self.clock_set > 0
+        self.witness.process_began(self._number, clock_was_set=was_set)
 
     def crash(self, down_s: float) -> None:
         """Kill the daemon as soon as its present task has given the processor back."""
@@ -252,6 +260,7 @@ class World:
             return
         self.cycles += 1
         self._last = result
+        self._look(daemon, result)
         if self.cycles % CHECK_CYCLES == 0:
             self._sound()
             self.witness.forget_over()
@@ -268,6 +277,17 @@ class World:
             # A daemon that was killed meanwhile has not asked the machines yet: it only waits.
             why = wrong[0] if wrong else result.sentence
             self.witness.broken("stays as desired", why)
+
+    def _look(self, daemon: SimDaemon, result: CycleResult) -> None:
+        """Let the books see what only a whole cycle shows; not each time in a large fleet."""
+        self.witness.waves.look(self._moment(daemon))
+        often = 4 if self.shape.nodes <= WAITS_NODES_MAX else 64
+        if self.cycles % often or daemon.store is None or daemon.reconciler is None:
+            return
+        inventory = daemon.reconciler.inventory
+        if inventory is not None:
+            with suppress(StoreError):  # it may still be in the transaction that could not commit
+                self.witness.waits.look(daemon.store.memory(), inventory, result.at)
 
     def _unlike(self) -> list[str]:
         reconciler = self._daemon.reconciler if self._daemon is not None else None
@@ -321,6 +341,11 @@ class World:
             return
         stalled.stall(self.time.now_s + wakes_s)
         self.time.at(self.time.now_s + taken_over_s, lambda: self._take_over(stalled))
+
+    def clock_was_set(self) -> None:
+        """The wall clock shows another time."""
+        self.clock_set += 1
+        self.witness.clock_was_set()
 
     def second(self) -> None:
         """Another daemon is started: while the first lives, it must not drive."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sim_daemon import SimDaemon
 from sim_driver import SimDriver
-from sim_jobs import RECIPES, every_crash
+from sim_jobs import RECIPES, every_crash, undone
 from sim_scenario import Recipe, Scenario, generate
 from sim_shrink import shrink
 from sim_world import play
@@ -38,6 +38,14 @@ def test_rollouts_brakes_and_lanes_hold_whatever_happens(seed: int, home: Path) 
     assert result.violations == []
     assert result.operations > 0
     assert result.overshoot == 0
+
+
+@pytest.mark.parametrize("seed", [307, 317])
+def test_a_revert_is_as_before(seed: int, home: Path) -> None:
+    result = play(generate(seed, replace(SMALL, changes=(1, 2), back=True)), home)
+    undone(result)
+    assert result.violations == []
+    assert result.operations > 0
 
 
 def test_a_scenario_is_the_same_when_it_is_read_back() -> None:
