@@ -111,7 +111,7 @@ def _explained(node: str, seen: Look) -> Explanation:
 def _beside(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
     """Its rollout, and for a node in quarantine the commit that takes it out of the fleet."""
     lines = [
-        f"rollout   {rollout_words(rollout, seen.desired, seen.plan.at)}"
+        f"rollout   {rollout_words(rollout, seen.desired)}"
         for rollout in seen.plan.rollouts
         if rollout.state not in ROLLOUT_OVER and any(node in wave for wave in rollout.waves)
     ]

@@ -218,7 +218,7 @@ def _waits_for(place: Place, now: datetime) -> str:
         case WaitsFor.START_TOKEN:
             return f"a start token of {place.scope.partition('/')[2]}{until}"
         case WaitsFor.HOLD | WaitsFor.FREEZE | WaitsFor.ROLLOUT:
-            return place.why
+            return place.why.replace(" NODE`", f" {place.node}`")
         case WaitsFor.BACK_OFF:
             return f"its back-off{until}{f'; {place.why}' if place.why else ''}"
     return str(place.waits_for)

@@ -5,11 +5,11 @@ quarantine, how far the rollouts are. Only words: it reads values and decides no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from metalwright.model.desired import Desired
-from metalwright.model.fields import format_duration, format_instant
+from metalwright.model.fields import format_instant
 from metalwright.model.noderange import fold
 from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
@@ -36,7 +36,7 @@ def standing_lines(desired: Desired, memory: Memory, plan: Plan) -> Iterator[str
         yield f"quarantine {fold(names)} (since {since}): {reason}; `mw resume` when mended"
     for rollout in plan.rollouts:
         if rollout.state not in ROLLOUT_OVER:
-            yield f"rollout   {rollout_words(rollout, desired, plan.at)}"
+            yield f"rollout   {rollout_words(rollout, desired)}"
 
 
 _Told = Iterator[tuple[tuple[str, str], str]]
@@ -67,7 +67,7 @@ def _grouped(told: _Told) -> list[tuple[tuple[str, str], list[str]]]:
     return sorted(groups.items())
 
 
-def rollout_words(rollout: Rollout, desired: Desired, now: datetime) -> str:
+def rollout_words(rollout: Rollout, desired: Desired) -> str:
     """How far one rollout is, and what it waits for."""
     nodes = sum(len(wave) for wave in rollout.waves)
     where = f"in pool {rollout.pool}" + (
@@ -84,8 +84,7 @@ def rollout_words(rollout: Rollout, desired: Desired, now: datetime) -> str:
         )
     begun = sum(len(wave) for wave in rollout.waves[: rollout.wave + 1])
     why = f", {rollout.why}" if rollout.why else ""
-    soaking = _soaking(rollout, desired, now)
-    return f"{head}{wave}, {begun} of {nodes} nodes had their turn{soaking}{why}{failed}"
+    return f"{head}{wave}, {begun} of {nodes} nodes had their turn{why}{failed}"
 
 
 def _has_canaries(rollout: Rollout, desired: Desired) -> bool:
@@ -94,16 +93,6 @@ def _has_canaries(rollout: Rollout, desired: Desired) -> bool:
     strategy = pool.spec.rollout if pool is not None else None
     first = strategy is not None and strategy.canaries > 0 and not rollout.reverts
     return first and len(rollout.waves) > 1
-
-
-def _soaking(rollout: Rollout, desired: Desired, now: datetime) -> str:
-    pool = desired.inventory.pools.get(rollout.pool)
-    strategy = pool.spec.rollout if pool is not None else None
-    if rollout.soaking_since is None or strategy is None:
-        return ""
-    left = rollout.soaking_since + timedelta(seconds=strategy.soak) - now
-    seconds = max(0, int(left.total_seconds()))
-    return f", watched for {format_duration(seconds)} more" if seconds else ", to be seen healthy"
 
 
 def instant(value: datetime) -> str:
