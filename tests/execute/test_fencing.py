@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-from execute_rig import HeldExecutor, Rig, a_target
+import pytest
+from execute_rig import HeldExecutor, Rig, SerialExecutor, a_target
 
 from metalwright.model.operation import OperationState, Verb
 
@@ -68,3 +73,56 @@ def test_a_check_that_breaks_sends_nothing(rig: Rig) -> None:
     report = rig.cycle()
     assert "n0: not sent: this process may not drive the fleet" in report.events
     assert rig.driver._fleet.node("n0").boot_device is None
+
+
+class Holding(SerialExecutor):
+    """Carries out what comes before the first effect of a kind, and keeps that."""
+
+    def __init__(self, held: HeldExecutor, kind: str, rig: Rig) -> None:
+        self.held, self.kind, self.rig = held, kind, rig
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        chosen = self.rig.told()[-1:] == [self.kind]
+        return (self.held if chosen else super()).submit(fn, *args, **kwargs)
+
+
+def left_behind(tmp_path: Path, kind: str, **settings: float) -> tuple[Rig, HeldExecutor]:
+    """A process that still lives was taken over from while a call of it was under way."""
+    rig = Rig(tmp_path, **settings)
+    rig.adopt()
+    rig.want("n0", Verb.DEPLOY, a_target())
+    held = HeldExecutor()
+    rig.executor = Holding(held, kind, rig)
+    rig.engine = rig.make_engine()
+    rig.run(lambda: rig.told()[-1:] == [kind])
+    rig.executor = SerialExecutor()
+    rig.reopen()
+    return rig, held
+
+
+@pytest.mark.parametrize("kind", ["set boot device", "power on"])
+def test_while_a_call_of_another_process_may_still_land_nothing_of_it_is_repeated(
+    tmp_path: Path, kind: str
+) -> None:
+    rig, held = left_behind(tmp_path, kind, predecessor_s=80.0)
+    with rig:
+        began, told = rig.clock(), rig.told()
+        rig.run_for(40)
+        assert rig.told() == told
+        due = rig.engine.next_due_at()
+        assert due == began + timedelta(seconds=80), "it is looked at again without a reason"
+        held.let_go()
+        rig.run_for(38)
+        assert rig.told() == told, "what is seen may change once more"
+        assert rig.events()[-1] == "intent"
+        rig.settle()
+        assert rig.driver._fleet.node("n0").power_ons == 1
+        assert (rig.state(), rig.operation().attempt) == (OperationState.ACTIVE, 1)
+        assert rig.told().count("power on") == 1
+
+
+def test_what_a_dead_process_left_is_read_back_at_once(tmp_path: Path) -> None:
+    rig, _ = left_behind(tmp_path, "power on")
+    with rig:
+        rig.run_for(20)
+        assert rig.told().count("power on") == 2

@@ -143,7 +143,7 @@ def _read_back(operation: Operation, reading: Reading) -> Decision | None:
 def _repeat(operation: Operation, situation: Situation) -> Decision:
     """An effect in doubt that is not seen to have worked: again after a pause, a few times."""
     intent = operation.intent
-    touch = last_touch(operation, situation.started_at)
+    touch = last_touch(operation, situation.alone_at)
     assert intent is not None
     assert touch is not None
     assert situation.observation is not None

@@ -46,6 +46,7 @@ class Surroundings:
     tries_max: int
     settle_s: float
     started_at: datetime
+    predecessor_s: float = 0.0
 
 
 class Changes:
@@ -130,7 +131,8 @@ class Changes:
             return
         pause_s = backoff_s(operation.attempt, retries, self._around.random.uniform)
         not_before = self._now + timedelta(seconds=pause_s)
-        waits = again(operation, failure.error, self._around.started_at, not_before)
+        alone_at = self._around.started_at + timedelta(seconds=self._around.predecessor_s)
+        waits = again(operation, failure.error, alone_at, not_before)
         detail = f"attempt {operation.attempt} of {retries.attempts_max} failed: {failure.error}"
         self._let_go(operation)
         if self._journal.retry(waits, self._now, detail):

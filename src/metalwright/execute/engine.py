@@ -30,13 +30,15 @@ class EngineSettings:
     """The bounds of the engine itself; the fleet's limits are git's.
 
     `effect_tries_max` is how often one effect is told to a BMC within its stage, `settle_s` how
-    long a BMC may take to show what it was told.
+    long a BMC may take to show what it was told, `predecessor_s` for how long after the start a
+    call of the process before may still reach a machine: 0 where that process is dead for certain.
     """
 
     effects_in_flight_max: int = 32
     effect_timeout_s: float = 20.0
     effect_tries_max: int = 3
     settle_s: float = 5.0
+    predecessor_s: float = 0.0
 
 
 class Engine:
@@ -71,6 +73,7 @@ class Engine:
             tries_max=settings.effect_tries_max,
             settle_s=settings.settle_s,
             started_at=clock(),
+            predecessor_s=settings.predecessor_s,
         )
         self._operations = Operations(journal)
         self._draining = False

@@ -51,16 +51,14 @@ def entering(operation: Operation, stage: Stage, situation: Situation) -> Operat
         effects=0,
         tries=0,
         intent=None,
-        acknowledged_at=last_touch(operation, situation.started_at),
+        acknowledged_at=last_touch(operation, situation.alone_at),
         stage_deadline_at=situation.now + seconds(entry_timeout_s(stage, situation.timeouts)),
         seen_at=observation.at if observation is not None else operation.seen_at,
         entered_at=situation.now,
     )
 
 
-def again(
-    operation: Operation, error: str, started_at: datetime, not_before: datetime
-) -> Operation:
+def again(operation: Operation, error: str, alone_at: datetime, not_before: datetime) -> Operation:
     """A running operation whose attempt failed, waiting for the next one."""
     return replace(
         operation,
@@ -69,7 +67,7 @@ def again(
         effects=0,
         tries=0,
         intent=None,
-        acknowledged_at=last_touch(operation, started_at),
+        acknowledged_at=last_touch(operation, alone_at),
         stage_deadline_at=None,
         seen_at=None,
         admitted_at=None,

@@ -19,7 +19,8 @@ class Situation:
     """One node at one instant.
 
     `node` is `None` when git no longer lets us touch it. `started_at` is when this engine began:
-    an intent without an answer that is older was left by another process. `superseded` says why
+    an intent without an answer that is older was left by another process, whose call may still
+    reach the machine for `predecessor_s` from then on. `superseded` says why
     the operation is not wanted any more, and is empty while it is. `settle_s` is how long a BMC may
     take to show what it was told. `power_on_at` is when a start rate lets the node be powered on;
     `None` where no rate applies to it.
@@ -36,6 +37,12 @@ class Situation:
     settle_s: float
     superseded: str = ""
     power_on_at: datetime | None = None
+    predecessor_s: float = 0.0
+
+    @property
+    def alone_at(self) -> datetime:
+        """From when on nothing that another process sent can reach a machine."""
+        return self.started_at + seconds(self.predecessor_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,22 +118,32 @@ def entry_timeout_s(stage: Stage, timeouts: StageTimeouts) -> int:
     }[stage]
 
 
-def last_touch(operation: Operation, started_at: datetime) -> datetime | None:
+def last_touch(operation: Operation, alone_at: datetime) -> datetime | None:
     """The latest instant at which an effect of ours may have reached the hardware.
 
-    Where the answer never came, the process that waited for it is gone: nothing was sent after this
-    one started.
+    Where the answer never came, the process that waited for it was taken over from: nothing it sent
+    arrives after `alone_at`.
     """
     if operation.intent_at is None:
         return None
     if operation.acknowledged_at is not None:
         return operation.acknowledged_at
-    return max(operation.intent_at, started_at)
+    return max(operation.intent_at, alone_at)
+
+
+def may_still_land(operation: Operation, situation: Situation) -> Wait | None:
+    """Wait while a call without an answer, of a process that may still live, can be under way:
+    until that is over, nothing that is seen is the end of it.
+    """
+    lost = operation.intent is not None and operation.acknowledged_at is None
+    if not lost or situation.now >= situation.alone_at:
+        return None
+    return Wait(why="may still be told by another process", until=situation.alone_at)
 
 
 def probed(operation: Operation, situation: Situation) -> bool:
     """Whether the node was asked, whatever it answered, after the last effect came back."""
-    touch = last_touch(operation, situation.started_at)
+    touch = last_touch(operation, situation.alone_at)
     if touch is None:
         return True
     return situation.observation is not None and situation.observation.at > touch
@@ -150,7 +167,7 @@ def evidence(operation: Operation, situation: Situation) -> Reading | None:
     harmless = intent is None or intent.kind is EffectKind.SET_BOOT_DEVICE
     if harmless and operation.seen_at is not None:
         return observation.reading if observation.at >= operation.seen_at else None
-    touch = last_touch(operation, situation.started_at)
+    touch = last_touch(operation, situation.alone_at)
     return observation.reading if touch is None or observation.at > touch else None
 
 

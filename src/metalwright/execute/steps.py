@@ -27,6 +27,7 @@ from metalwright.execute.situation import (
     Supersede,
     Wait,
     fails_at,
+    may_still_land,
 )
 from metalwright.execute.starts import Starts
 from metalwright.model.documents import Node
@@ -96,7 +97,7 @@ class Steps:
             return
         for _ in range(STEPS_MAX):
             situation = self.situation(operation, superseded)
-            decision = decide(operation, situation)
+            decision = may_still_land(operation, situation) or decide(operation, situation)
             if isinstance(decision, Wait):
                 until = _ends_at(decision, operation, situation)
                 self._operations.standing[name] = Standstill(
@@ -118,6 +119,7 @@ class Steps:
         return Situation(
             now=view.now,
             started_at=self._around.started_at,
+            predecessor_s=self._around.predecessor_s,
             node=node,
             observation=view.observed.nodes.get(operation.node),
             timeouts=self._deadlines_of(operation, node).timeouts,
