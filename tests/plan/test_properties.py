@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -110,10 +111,10 @@ def declare(fleet: Fleet, draw: Any) -> None:
     )
 
 
-def look(world: World, draw: Any) -> None:
-    """Every node is seen in some way, or not at all."""
+def look(world: World, draw: Any, names: Iterable[str] = NAMES) -> None:
+    """Each of these nodes is seen in some way, or not at all."""
     digests = [one.digest for one in world.fleet.templates.values()]
-    for name in NAMES:
+    for name in names:
         how = draw(st.integers(0, 12))
         if how == 12:
             world.unreachable(name)
@@ -131,10 +132,10 @@ def look(world: World, draw: Any) -> None:
             world.see(name, power, age_s=draw(st.sampled_from([1, 1, 120, 121])), **reading)
 
 
-def remember(world: World, draw: Any) -> None:
+def remember(world: World, draw: Any, names: Collection[str] = NAMES) -> None:
     """What we did before: nothing, something finished, interrupted, failed or under way."""
     wanted = world.desired().nodes
-    for name in wanted:
+    for name in [one for one in wanted if one in names]:
         how = draw(st.integers(0, 14))
         if how == 11:
             world.memory.pop(name, None)

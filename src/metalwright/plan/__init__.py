@@ -3,16 +3,21 @@
 Pure: it reads no clock, asks no hardware and changes nothing.
 """
 
-from metalwright.plan.attribute import attribute
+from metalwright.plan.attribute import Attributed, attribute
 from metalwright.plan.check import check
+from metalwright.plan.checked import Checked
 from metalwright.plan.context import PlanContext
 from metalwright.plan.encode import from_json, plan_schema, to_json
 from metalwright.plan.make import make
+from metalwright.plan.memo import Memo
 from metalwright.plan.records import unchanged_records
 from metalwright.plan.render import render_text
 from metalwright.plan.verdict import exit_code
 
 __all__ = [
+    "Attributed",
+    "Checked",
+    "Memo",
     "PlanContext",
     "attribute",
     "check",

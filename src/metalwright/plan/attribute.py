@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from metalwright.model.inventory import Commit, Source
-from metalwright.model.plan import Cause, Plan, Reason
+from metalwright.model.plan import Action, Blocked, Cause, Plan, Reason
 
 Blame = Callable[[tuple[str, ...], str | None], Commit | None]
 """The last commit that touched one of these paths, after the commit that was applied if known."""
@@ -19,12 +19,36 @@ Locate = Callable[[Source], Source]
 """The same source with the line of its field, instead of its document's first line."""
 
 
-def attribute(plan: Plan, blame: Blame, locate: Locate) -> Plan:
+class Attributed:
+    """The lines of the last plan and what became of them, so that the next plan's need not be made
+    again where they are the same objects. Kept by whoever plans again and again for one fleet.
+    """
+
+    def __init__(self) -> None:
+        self._revision = ""
+        self._lines: dict[str, tuple[Action | Blocked, Action | Blocked]] = {}
+
+    def begin(self, revision: str) -> dict[str, tuple[Action | Blocked, Action | Blocked]]:
+        """What became of the lines of the last plan, if it was of this revision; by node."""
+        lines = self._lines if revision == self._revision else {}
+        self._revision, self._lines = revision, {}
+        return lines
+
+    def keep(self, before: Action | Blocked, after: Action | Blocked) -> None:
+        """Remember what became of a line."""
+        self._lines[before.node] = (before, after)
+
+
+def attribute(
+    plan: Plan, blame: Blame, locate: Locate, attributed: Attributed | None = None
+) -> Plan:
     """The plan with the commit of each reason that git has, and with the lines of its sources.
 
     Drift has no commit: somebody changed the hardware. A former source stays as it is, since it is
-    a place of another revision.
+    a place of another revision. `attributed` keeps what is the same in the next plan.
     """
+    kept = attributed if attributed is not None else Attributed()
+    known = kept.begin(plan.revision.id)
     answers: dict[tuple[tuple[str, ...], str | None], Commit | None] = {}
     done: dict[tuple[Reason, ...], tuple[Reason, ...]] = {}
     places: dict[Source, Source] = {}
@@ -42,7 +66,7 @@ def attribute(plan: Plan, blame: Blame, locate: Locate) -> Plan:
             answers[key] = blame(*key)
         return answers.get(key)
 
-    def attributed(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    def of_git(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
         if reasons not in done:
             done[reasons] = tuple(
                 replace(
@@ -54,14 +78,26 @@ def attribute(plan: Plan, blame: Blame, locate: Locate) -> Plan:
             )
         return done[reasons]
 
+    def action(line: Action) -> Action:
+        found = known.get(line.node)
+        after = found[1] if found is not None and found[0] is line else None
+        if not isinstance(after, Action):
+            after = replace(line, reasons=of_git(line.reasons), source=located(line.source))
+        kept.keep(line, after)
+        return after
+
+    def blocked(line: Blocked) -> Blocked:
+        if not line.reasons:
+            return line
+        found = known.get(line.node)
+        after = found[1] if found is not None and found[0] is line else None
+        if not isinstance(after, Blocked):
+            after = replace(line, reasons=of_git(line.reasons))
+        kept.keep(line, after)
+        return after
+
     return replace(
         plan,
-        actions=tuple(
-            replace(one, reasons=attributed(one.reasons), source=located(one.source))
-            for one in plan.actions
-        ),
-        blocked=tuple(
-            replace(one, reasons=attributed(one.reasons)) if one.reasons else one
-            for one in plan.blocked
-        ),
+        actions=tuple(map(action, plan.actions)),
+        blocked=tuple(map(blocked, plan.blocked)),
     )

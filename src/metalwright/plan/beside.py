@@ -9,6 +9,7 @@ from metalwright.model.hardware import Lifecycle
 from metalwright.model.operation import Memory, NodeMemory
 from metalwright.model.plan import Action, Blocked, BlockedReason, Cause, InProgress
 from metalwright.model.tenancy import PowerState
+from metalwright.model.waiting import Waiting
 from metalwright.plan.context import PlanContext
 from metalwright.plan.progress import abandoned
 from metalwright.plan.standing import Standing
@@ -18,7 +19,7 @@ from metalwright.plan.tenancy import ASSIGNMENT
 @dataclass(slots=True)
 class Lines:
     """The lines of a plan, as they are found. `staged` are the nodes that lack something that their
-    pool rolls out, and where they stand.
+    pool rolls out, and where they stand, `waiting` the operations that wait for slots.
     """
 
     actions: list[Action] = field(default_factory=list)
@@ -26,6 +27,7 @@ class Lines:
     blocked: list[Blocked] = field(default_factory=list)
     staged: dict[str, Standing] = field(default_factory=dict)
     holds_in_git: list[str] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
     absent: int = 0
 
 
@@ -45,9 +47,12 @@ def beside_git(desired: Desired, memory: Memory, context: PlanContext, lines: Li
     for name in desired.not_managed:
         if name not in memory.nodes and (limit is None or name in limit):
             _not_managed(desired, name, None, lines)
-    for name, remembered in memory.nodes.items():
-        if name in desired.nodes or (limit is not None and name not in limit):
+    if memory.nodes.keys() <= desired.nodes.keys():
+        return
+    for name in sorted(memory.nodes.keys() - desired.nodes.keys()):
+        if limit is not None and name not in limit:
             continue
+        remembered = memory.nodes[name]
         if name in inventory.nodes:
             _not_managed(desired, name, remembered, lines)
         else:

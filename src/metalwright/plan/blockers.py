@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from metalwright.model.fields import format_duration, format_instant
@@ -246,6 +246,20 @@ def _undone(case: Case, found: Difference) -> No | None:  # noqa: ARG001
         f" for {format_duration(int(CORRECTIONS_SPAN.total_seconds()))}; find out what undoes it",
         next_attempt_at=until,
     )
+
+
+def stands_until(case: Case) -> datetime | None:
+    """The first instant from which time alone may change an answer of these questions: an
+    observation that turns too old, one from the future that is reached, a pause that is over.
+    """
+    turns = []
+    if case.observation is not None:
+        ttl = timedelta(seconds=case.inventory.rules.observation_ttl)
+        turns += [case.observation.at - ttl, case.observation.at + ttl]
+    applied = case.remembered.applied
+    if applied is not None and applied.corrections >= CORRECTIONS_MAX:
+        turns.append(applied.at + CORRECTIONS_SPAN)
+    return min((turn for turn in turns if turn >= case.at), default=None)
 
 
 _OF_GIT: Final[tuple[Question, ...]] = (

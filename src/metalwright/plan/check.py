@@ -27,18 +27,40 @@ from metalwright.plan.check_fleet import (
 )
 from metalwright.plan.check_radius import blast_radius, digest
 from metalwright.plan.check_rollouts import rollouts
-from metalwright.plan.context import PlanContext
+from metalwright.plan.checked import Checked
+from metalwright.plan.context import Ground, PlanContext
 from metalwright.plan.facts import Facts
 
 Rule = Callable[[Plan, Facts], Iterator[str]]
 
 
 def check(
-    plan: Plan, desired: Desired, observed: Observed, memory: Memory, context: PlanContext
+    plan: Plan,
+    desired: Desired,
+    observed: Observed,
+    memory: Memory,
+    context: PlanContext,
+    checked: Checked | None = None,
 ) -> tuple[str, ...]:
-    """The promises that the plan breaks, each as a sentence; none when it may be carried out."""
-    facts = Facts(desired=desired, observed=observed, memory=memory, context=context)
-    return tuple(violation for rule in _RULES for violation in rule(plan, facts))
+    """The promises that the plan breaks, each as a sentence; none when it may be carried out.
+
+    With `checked`, kept from plan to plan, a line that was in order is not looked at again while it
+    and all that it was judged by are the same objects.
+    """
+    checked = checked if checked is not None else Checked()
+    ground = Ground(desired=desired, observed=observed, memory=memory, context=context)
+    checked.begin(ground)
+    facts = Facts(
+        desired=desired,
+        observed=observed,
+        memory=memory,
+        context=context,
+        told=frozenset(nodes_of(plan)),
+        checked=checked,
+    )
+    violations = tuple(violation for rule in _RULES for violation in rule(plan, facts))
+    checked.end(ground)
+    return violations
 
 
 def _of_these_values(plan: Plan, facts: Facts) -> Iterator[str]:
@@ -51,6 +73,9 @@ def _of_these_values(plan: Plan, facts: Facts) -> Iterator[str]:
 
 
 def _once(plan: Plan, facts: Facts) -> Iterator[str]:
+    count = len(plan.actions) + len(plan.in_progress) + len(plan.blocked)
+    if len(facts.told) == count == len(facts.of_scope(facts.told)):
+        return
     seen: set[str] = set()
     for node in nodes_of(plan):
         if node in seen:

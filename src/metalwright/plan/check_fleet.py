@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from metalwright.model.limits import demand_of, limit_of, scopes_of
 from metalwright.model.observed import Power
 from metalwright.model.operation import Operation, OperationState
-from metalwright.model.plan import Fate, Plan
+from metalwright.model.plan import Fate, InProgress, Plan
 from metalwright.plan.facts import Facts
 
 
 def progress(plan: Plan, facts: Facts) -> Iterator[str]:
     """Every unfinished operation is told of, and its fate is one that it can have."""
-    unfinished = {
-        name: remembered.operation
-        for name, remembered in facts.memory.nodes.items()
-        if remembered.operation is not None
-        and remembered.operation.unfinished
-        and facts.in_scope(name)
-    }
     lines = {line.node: line for line in plan.in_progress}
-    for name in sorted(unfinished.keys() ^ lines.keys()):
-        yield f"{name}: has an unfinished operation or a line for one, not both"
-    for name in sorted(unfinished.keys() & lines.keys()):
-        operation, line = unfinished[name], lines[name]
-        pending = operation.state is OperationState.PENDING
-        if line.operation_id != operation.id:
-            yield f"{name}: speaks of another operation than the unfinished one"
-        if line.fate is Fate.CANCEL and not pending:
-            yield f"{name}: a running operation cannot be cancelled"
-        if line.fate is Fate.SUPERSEDE and pending:
-            yield f"{name}: an operation that never ran cannot be superseded"
-        if line.fate is Fate.CONTINUE and not _still_wanted(operation, facts):
-            yield f"{name}: goes on with what git does not want any more"
-        if line.fate is Fate.CONTINUE and name in facts.desired.nodes and facts.stopped(name):
-            yield f"{name}: goes on although it is {facts.stopped(name)}"
-        if line.fate is not Fate.CONTINUE and not line.why:
-            yield f"{name}: gives way without a reason"
+    for name in sorted(facts.checked.going(lines)):
+        remembered = facts.memory.nodes.get(name)
+        operation = remembered.operation if remembered is not None else None
+        if operation is not None and not (operation.unfinished and facts.in_scope(name)):
+            operation = None
+        for violation in _of_operation(operation, lines.get(name), facts):
+            facts.checked.wrong(name)
+            yield f"{name}: {violation}"
+
+
+def _of_operation(
+    operation: Operation | None, line: InProgress | None, facts: Facts
+) -> Iterator[str]:
+    """What is wrong with what the plan says, or does not say, of one node's operation."""
+    if operation is None or line is None:
+        if operation is not None or line is not None:
+            yield "has an unfinished operation or a line for one, not both"
+        return
+    pending = operation.state is OperationState.PENDING
+    if line.operation_id != operation.id:
+        yield "speaks of another operation than the unfinished one"
+    if line.fate is Fate.CANCEL and not pending:
+        yield "a running operation cannot be cancelled"
+    if line.fate is Fate.SUPERSEDE and pending:
+        yield "an operation that never ran cannot be superseded"
+    if line.fate is Fate.CONTINUE and not _still_wanted(operation, facts):
+        yield "goes on with what git does not want any more"
+    stopped = facts.stopped(operation.node) if operation.node in facts.desired.nodes else ""
+    if line.fate is Fate.CONTINUE and stopped:
+        yield f"goes on although it is {stopped}"
+    if line.fate is not Fate.CONTINUE and not line.why:
+        yield "gives way without a reason"
 
 
 def _still_wanted(operation: Operation, facts: Facts) -> bool:
@@ -68,31 +76,38 @@ def nodes_of(plan: Plan) -> list[str]:
     ]
 
 
-def completeness(plan: Plan, facts: Facts) -> Iterator[str]:
+def completeness(plan: Plan, facts: Facts) -> Iterator[str]:  # noqa: ARG001
     """Every node that differs is in the plan; who is not in it is as desired."""
-    told = set(nodes_of(plan))
-    asked = facts.context.observed_kind != "none"
-    for name in facts.desired.nodes:
-        if name in told or not facts.in_scope(name):
+    for name in sorted(facts.checked.untold(facts.told)):
+        if name not in facts.desired.nodes or not facts.in_scope(name):
             continue
-        if name not in facts.memory.nodes:
-            yield f"{name}: is not adopted, and the plan does not say so"
-        elif not facts.settled(name):
-            yield f"{name}: git wants something else, and the plan does not say so"
-        elif facts.stopped(name):
-            yield f"{name}: is {facts.stopped(name)}, and the plan does not say so"
-        elif facts.drifted(name):
-            yield f"{name}: has drifted, and the plan does not say so"
-        elif asked and facts.power(name) is Power.UNKNOWN:
-            yield f"{name}: is not known, and the plan does not say so"
+        violation = _should_be_told(name, facts)
+        if violation:
+            facts.checked.wrong(name)
+            yield f"{name}: {violation}, and the plan does not say so"
+
+
+def _should_be_told(name: str, facts: Facts) -> str:
+    """Why a node has to be in the plan; nothing for one that is as desired."""
+    if name not in facts.memory.nodes:
+        return "is not adopted"
+    if not facts.settled(name):
+        return "git wants something else"
+    if facts.stopped(name):
+        return f"is {facts.stopped(name)}"
+    if facts.drifted(name):
+        return "has drifted"
+    if facts.context.observed_kind != "none" and facts.power(name) is Power.UNKNOWN:
+        return "is not known"
+    return ""
 
 
 def holds(plan: Plan, facts: Facts) -> Iterator[str]:
     """A local hold is given up just where git has one in force."""
     both = {
         name
-        for name, wanted in facts.desired.nodes.items()
-        if wanted.hold is not None and facts.in_scope(name) and _held_here(facts, name)
+        for name in facts.checked.held_in_git
+        if facts.in_scope(name) and _held_here(facts, name)
     }
     for name in sorted(both ^ set(plan.holds_in_git)):
         yield f"{name}: says the wrong thing about a hold that git declares"
@@ -130,19 +145,19 @@ def forecast(plan: Plan, facts: Facts) -> Iterator[str]:
 def totals(plan: Plan, facts: Facts) -> Iterator[str]:
     """The counts are those of the lines, and they add up."""
     told, nodes = plan.totals, facts.desired.nodes
-    managed = [name for name in nodes if facts.in_scope(name)]
-    declared = [name for name in facts.desired.inventory.nodes if facts.in_scope(name)]
-    remembered = [name for name in facts.memory.nodes if facts.in_scope(name)]
+    managed = facts.of_scope(nodes)
+    declared = facts.of_scope(facts.desired.inventory.nodes)
+    unknown = _unknown(facts)
     expected = {
         "nodes": len(managed),
         "changes": len(plan.actions),
-        "in_progress": sum(line.node in nodes for line in plan.in_progress),
-        "blocked": sum(line.node in nodes for line in plan.blocked),
+        "in_progress": sum([line.node in nodes for line in plan.in_progress]),
+        "blocked": sum([line.node in nodes for line in plan.blocked]),
         "disruptive": sum(action.disruptive for action in plan.actions),
         "destroying": sum(action.destroys_data for action in plan.actions),
         "starts_now": sum(action.starts_now for action in plan.actions),
         "unmanaged": len(declared) - len(managed),
-        "absent": sum(name not in facts.desired.inventory.nodes for name in remembered),
+        "absent": len(facts.of_scope(unknown)),
         "by_verb": dict(Counter(action.verb.value for action in plan.actions)),
         "by_blocked": dict(Counter(line.reason.value for line in plan.blocked)),
     }
@@ -151,3 +166,9 @@ def totals(plan: Plan, facts: Facts) -> Iterator[str]:
             yield f"totals: {name} is {getattr(told, name)}, and should be {value}"
     if told.as_desired + told.changes + told.in_progress + told.blocked != told.nodes:
         yield "totals: they do not add up"
+
+
+def _unknown(facts: Facts) -> Set[str]:
+    """The remembered nodes that git does not have; there is rarely one."""
+    remembered, declared = facts.memory.nodes.keys(), facts.desired.inventory.nodes.keys()
+    return frozenset() if remembered <= declared else remembered - declared

@@ -6,13 +6,15 @@ rules have to agree before a machine is touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Set
+from dataclasses import dataclass, field
 
 from metalwright.model.desired import Desired, Holder
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.observed import BootProgress, Observation, Observed, Power
 from metalwright.model.operation import Applied, Memory, Verb
 from metalwright.model.template import Method, WipePolicy
+from metalwright.plan.checked import Checked
 from metalwright.plan.context import PlanContext
 
 ACKNOWLEDGED_MIN = 12
@@ -22,16 +24,25 @@ TURNING_OFF = frozenset({Verb.DEPLOY, Verb.REBUILD, Verb.REBOOT, Verb.UNDEPLOY, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The four values that a plan is made of, and questions to them."""
+    """The four values that a plan is made of, and questions to them. `told` are the nodes
+    that have a line, `checked` knows whose was in order before.
+    """
 
     desired: Desired
     observed: Observed
     memory: Memory
     context: PlanContext
+    told: Set[str] = frozenset()
+    checked: Checked = field(default_factory=Checked)
 
     def in_scope(self, node: str) -> bool:
         """Whether the plan was asked to speak of this node."""
         return self.context.limit_nodes is None or node in self.context.limit_nodes
+
+    def of_scope(self, nodes: Collection[str]) -> Collection[str]:
+        """Those of these nodes that the plan was asked to speak of."""
+        limit = self.context.limit_nodes
+        return nodes if limit is None else [node for node in nodes if node in limit]
 
     def managed(self, node: str) -> bool:
         """Whether git lets us change it at all."""

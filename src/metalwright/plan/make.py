@@ -1,14 +1,15 @@
 """`make`: desired, observed and memory compared into one plan.
 
-Each node is decided by itself (`difference`, `blockers`, `progress`); what concerns the fleet comes
-after that: a rewritten history, the blast radius, the order, the forecast. The same values in any
-order give the same plan. It asks nothing and nobody, and what it cannot know it does not touch.
+Each node is decided by itself (`decide`); what concerns the fleet comes after that: a rewritten
+history, the blast radius, the order, the forecast. The same values in any order give the same plan.
+It asks nothing and nobody, and what it cannot know it does not touch.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
+from typing import TypeVar
 
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.frozen import FrozenDict
@@ -16,81 +17,90 @@ from metalwright.model.inventory import Inventory
 from metalwright.model.natural import natural
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Memory
-from metalwright.model.plan import (
-    Action,
-    Blocked,
-    Cause,
-    Fate,
-    Plan,
-    Totals,
-)
-from metalwright.plan.beside import Lines, beside_git, not_adopted
-from metalwright.plan.blockers import blocked, first_no, held, stranger, unseen
+from metalwright.model.plan import Action, Blocked, Fate, InProgress, Plan, Totals
+from metalwright.model.waiting import Waiting
+from metalwright.plan.beside import Lines, beside_git
 from metalwright.plan.context import Ground, PlanContext
-from metalwright.plan.difference import Case, Difference, difference, plainly_as_desired
+from metalwright.plan.decide import decide
 from metalwright.plan.gates import acknowledged, hold_back_all
-from metalwright.plan.holds import holds_in_git
-from metalwright.plan.order import forecast, sort_actions
-from metalwright.plan.progress import in_progress
+from metalwright.plan.memo import Memo
+from metalwright.plan.order import sort_actions
 from metalwright.plan.radius import hold_back
 from metalwright.plan.rollout import Rolled, roll, strategies, take_turns, withdraw
-from metalwright.plan.standing import Standing, standing_of
-from metalwright.plan.verbs import stages_of
+from metalwright.plan.standing import Standing
+
+Line = TypeVar("Line", InProgress, Blocked)
 
 
-def make(desired: Desired, observed: Observed, memory: Memory, context: PlanContext) -> Plan:
-    """The plan of one cycle: what would be done and why, and what is left alone and why."""
-    inventory, lines = desired.inventory, Lines()
+def make(
+    desired: Desired,
+    observed: Observed,
+    memory: Memory,
+    context: PlanContext,
+    memo: Memo | None = None,
+) -> Plan:
+    """The plan of one cycle: what would be done and why, and what is left alone and why.
+
+    A `memo` that is kept from plan to plan spares the work on nodes that have not changed since; it
+    never changes the plan.
+    """
+    ground = Ground(desired=desired, observed=observed, memory=memory, context=context)
+    memo, inventory = memo if memo is not None else Memo(), desired.inventory
     abandoned_revision = _abandoned(inventory, context)
     history_kept = abandoned_revision is None
     rolling = strategies(desired).keys()
     names = _in_scope(desired.nodes, context)
-    for name in names:
-        remembered = memory.nodes.get(name)
-        if remembered is None:
-            lines.blocked.append(not_adopted(name))
-            continue
-        node, wanted, seen = inventory.nodes[name], desired.nodes[name], observed.nodes.get(name)
-        if plainly_as_desired(node, wanted, remembered, seen):
-            continue
-        case = Case(
-            node=node,
-            wanted=wanted,
-            remembered=remembered,
-            observation=seen,
-            inventory=inventory,
-            context=context,
-            at=desired.at,
-        )
-        found = _decide(case, lines, history_kept=history_kept)
-        if found is not None and wanted.pool in rolling:
-            lines.staged[name] = found
-    managed = len(lines.blocked) + len(lines.actions) + len(lines.progress)
+    lines = memo.look(
+        ground, names, lambda name: decide(name, ground, rolling, history_kept=history_kept)
+    )
+    under_way, left_alone = len(lines.progress), len(lines.blocked)
+    managed = left_alone + len(lines.actions) + under_way
     beside_git(desired, memory, context, lines)
-    ground = Ground(desired=desired, observed=observed, memory=memory, context=context)
+    beside = len(lines.blocked) - left_alone
     radius = hold_back(lines.actions, lines.blocked, ground, history_kept=history_kept)
     if abandoned_revision is not None:
         hold_back_all(lines.actions, lines.blocked, abandoned_revision)
     rolled = _rolled(lines, ground, history_kept=history_kept)
     actions = sort_actions(lines.actions)
-    progress = sorted(lines.progress, key=lambda line: natural(line.node))
-    actions, limits = forecast(actions, progress, memory, inventory, desired.at)
+    progress = _in_order(lines.progress, under_way)
+    pending = _going_on(lines.waiting, progress) if rolled.rollouts else lines.waiting
+    actions, limits = memo.forecaster.forecast(actions, pending, ground, progress)
     return Plan(
         revision=inventory.revision,
         at=desired.at,
         observed=context.observed_kind,
-        totals=_totals(desired, context, lines, actions, as_desired=len(names) - managed),
+        totals=_totals(
+            ground,
+            lines,
+            actions,
+            as_desired=len(names) - managed,
+            in_progress=under_way,
+            blocked=len(lines.blocked) - beside,
+        ),
         actions=tuple(actions),
         in_progress=tuple(progress),
-        blocked=tuple(sorted(lines.blocked, key=lambda line: natural(line.node))),
+        blocked=tuple(_in_order(lines.blocked, left_alone)),
         limits=limits,
         change_digest=radius.digest,
         abandoned_revision=abandoned_revision,
         consents=radius.consents,
         rollouts=rolled.rollouts,
         next_due_at=min((one for one in (radius.due, *rolled.due.values()) if one), default=None),
-        holds_in_git=tuple(sorted(lines.holds_in_git, key=natural)),
+        holds_in_git=tuple(lines.holds_in_git),
     )
+
+
+def _in_order(lines: list[Line], ordered: int) -> list[Line]:
+    """The lines by the natural order of names; so many, the first ones, are in order already."""
+    if len(lines) == ordered:
+        return lines
+    return sorted(lines, key=lambda line: natural(line.node))
+
+
+def _going_on(waiting: Iterable[Waiting], progress: Iterable[InProgress]) -> list[Waiting]:
+    """Those that wait and were not withdrawn with their rollout."""
+    gone = {line.node for line in progress if line.fate is not Fate.CONTINUE}
+    return [one for one in waiting if one.node not in gone]
 
 
 def _abandoned(inventory: Inventory, context: PlanContext) -> str | None:
@@ -101,9 +111,9 @@ def _abandoned(inventory: Inventory, context: PlanContext) -> str | None:
     return revision
 
 
-def _in_scope(nodes: Mapping[str, DesiredNode], context: PlanContext) -> list[str]:
+def _in_scope(nodes: Mapping[str, DesiredNode], context: PlanContext) -> Set[str]:
     limit = context.limit_nodes
-    return list(nodes) if limit is None else [name for name in nodes if name in limit]
+    return nodes.keys() if limit is None else nodes.keys() & limit
 
 
 def _rolled(lines: Lines, ground: Ground, *, history_kept: bool) -> Rolled:
@@ -121,91 +131,15 @@ def _rolled(lines: Lines, ground: Ground, *, history_kept: bool) -> Rolled:
     return rolled
 
 
-def _decide(case: Case, lines: Lines, *, history_kept: bool) -> Standing | None:
-    """Add the line of one adopted node; a node that is as desired has none.
-
-    The answer is where the node stands, if it lacks something that a rollout would bring.
-    """
-    if holds_in_git(case.wanted, case.remembered):
-        lines.holds_in_git.append(case.wanted.name)
-    operation = case.remembered.operation
-    if operation is not None and operation.unfinished:
-        under_way = in_progress(case, operation, history_kept=history_kept)
-        lines.progress.append(under_way)
-        if under_way.fate is Fate.CONTINUE:
-            return None
-        found = difference(case)
-        return Standing.UNDER_WAY if found is not None and found.staged else None
-    found = difference(case)
-    if found is None:
-        line = _told(case)
-        if line is not None:
-            lines.blocked.append(line)
-        return None
-    no = first_no(case, found)
-    if no is None:
-        lines.actions.append(_action(case, found))
-        standing = Standing.READY
-    else:
-        lines.blocked.append(blocked(case, found, no))
-        standing = standing_of(no.reason, case.observation)
-    return standing if found.staged else None
-
-
-def _told(case: Case) -> Blocked | None:
-    """What an operator should know of a node that lacks nothing, as far as we can tell.
-
-    A hold and a quarantine are told although nothing is to be done; without a cause, since nothing
-    differs, unless it is not known whether something does.
-    """
-    unknown = unseen(case) or stranger(case)
-    no = held(case) or unknown
-    if no is None:
-        return None
-    beside = f"; besides: {unknown.message}" if unknown is not None and no is not unknown else ""
-    return Blocked(
-        node=case.wanted.name,
-        reason=no.reason,
-        message=no.message + beside,
-        cause=Cause.DRIFT if unknown is not None else None,
-        next_attempt_at=no.next_attempt_at,
-    )
-
-
-def _action(case: Case, found: Difference) -> Action:
-    wanted = case.wanted
-    return Action(
-        node=wanted.name,
-        verb=found.verb,
-        pool=wanted.pool,
-        holder=wanted.holder,
-        target=wanted.target,
-        priority=wanted.priority,
-        stages=stages_of(found.verb, wanted.target),
-        disruptive=found.disruptive,
-        destroys_data=found.destroys_data,
-        reasons=found.reasons,
-        source=wanted.source,
-    )
-
-
-def _totals(
-    desired: Desired,
-    context: PlanContext,
-    lines: Lines,
-    actions: list[Action],
-    as_desired: int,
-) -> Totals:
-    nodes, inventory = desired.nodes, desired.inventory
-    limit = context.limit_nodes
+def _totals(ground: Ground, lines: Lines, actions: list[Action], **counted: int) -> Totals:
+    """The counts; those that are `counted` already are told as they are."""
+    inventory, limit = ground.desired.inventory, ground.context.limit_nodes
     everywhere = len(inventory.nodes) if limit is None else len(limit & inventory.nodes.keys())
-    managed = len(_in_scope(nodes, context))
+    managed = len(_in_scope(ground.desired.nodes, ground.context))
     return Totals(
         nodes=managed,
-        as_desired=as_desired,
         changes=len(actions),
-        in_progress=sum(line.node in nodes for line in lines.progress),
-        blocked=sum(line.node in nodes for line in lines.blocked),
+        **counted,
         disruptive=sum(action.disruptive for action in actions),
         destroying=sum(action.destroys_data for action in actions),
         starts_now=sum(action.starts_now for action in actions),
