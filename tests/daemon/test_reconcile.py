@@ -11,7 +11,7 @@ import pytest
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.fleet import Fleet, open_fleet
 from metalwright.daemon.reconcile import CycleResult, Reconciler, applied_as
-from metalwright.daemon.service import _pauses
+from metalwright.daemon.service import Service, _pauses
 from metalwright.drivers.fake import FakeDriver
 from metalwright.errors import StoreError
 from metalwright.inventory import Repository
@@ -44,6 +44,18 @@ spec: {timeouts: {softPowerOff: 1s}}
 
 def nodes(*bmcs: int) -> str:
     return "".join(NODE.format(number=n, bmc=bmc) for n, bmc in enumerate(bmcs, 1))
+
+
+SLEEPY = """\
+repository = "inventory"
+state_dir = "state"
+cycle_interval_s = 3600
+[drivers.fake]
+speed = 5000
+[observe]
+interval_s = 3600
+busy_interval_s = 0.1
+"""
 
 
 @pytest.fixture
@@ -262,6 +274,28 @@ def test_calendars_are_about_the_wall_clock_and_plans_about_the_steady_one(rig: 
         (operation,) = fleet.store.operations(None, 9)
         assert operation.node == "n1"
         assert reconciler.desired_until == ends
+
+
+def test_the_daemon_wakes_when_a_wave_has_soaked_although_nothing_else_happens(rig: Rig) -> None:
+    rolled = '{owner: lab, nodes: ["n[1-4]"], rollout: {waves: {nodes: 2}, soak: 30s}, resting: '
+    rig.write("rest.yaml", REST.replace('{owner: lab, nodes: ["n[1-4]"], resting: ', rolled))
+    rig.commit("In waves")
+    rig.adopt_all()
+    rig.config.write_text(SLEEPY)
+    live = REST.replace('{owner: lab, nodes: ["n[1-4]"], resting: ', rolled)
+    rig.write("rest.yaml", live.replace('{power: "off"}', "{template: live}"))
+    rig.commit("They run from now on")
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        reconciler = Reconciler(fleet)
+        assert reconciler.planned_until is None
+        deadline = time.monotonic() + WAIT_S
+        while reconciler.planned_until is None:
+            result = reconciler.cycle()
+            assert time.monotonic() < deadline, result.sentence
+            time.sleep(0.02)
+        (rollout,) = result.plan.rollouts if result.plan is not None else ()
+        assert rollout.why.startswith("soaks until")
+        assert 0 < Service(rig.settings())._pause_s(fleet, reconciler) <= 30
 
 
 def test_a_daemon_whose_lock_file_was_removed_starts_nothing_more(rig: Rig, fleet: Fleet) -> None:

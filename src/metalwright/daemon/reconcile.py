@@ -2,20 +2,20 @@
 state.
 
 The only things kept from cycle to cycle are caches (the inventory of a commit, its desired state
-until the next change) and the last good revision, which stays in force while a newer one has
-errors.
+until the next change, what was planned of nodes that are as before) and the last good revision,
+which stays in force while a newer one has errors.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from metalwright.daemon.fleet import Fleet, observed_nodes
+from metalwright.daemon.sentence import sentence_of
 from metalwright.errors import InventoryError, MetalwrightError, PlanError, RepositoryError
 from metalwright.execute import CycleReport
 from metalwright.model.desired import Desired, DesiredNode
@@ -25,7 +25,16 @@ from metalwright.model.observed import Observed
 from metalwright.model.operation import Applied, Memory
 from metalwright.model.plan import Plan
 from metalwright.model.policy import BlastRadius
-from metalwright.plan import PlanContext, attribute, check, make, unchanged_records
+from metalwright.plan import (
+    Attributed,
+    Checked,
+    Memo,
+    PlanContext,
+    attribute,
+    check,
+    make,
+    unchanged_records,
+)
 from metalwright.schedule import desired as resolve
 
 FACT_CYCLE = "cycle"
@@ -61,6 +70,10 @@ class Reconciler:
         self.findings: tuple[Finding, ...] = ()
         self._head: str | None = None
         self._desired: Desired | None = None
+        self._memo, self._checked, self._attributed = Memo(), Checked(), Attributed()
+        self.planned_until: datetime | None = None
+        """When time alone moves something of the last cycle's plan: a rollout that has soaked, a
+        node that had to be seen healthy."""
         self._former: tuple[str, BlastRadius | None] | None = None
         self._blames: dict[tuple[str, tuple[str, ...], str | None], Commit | None] = {}
         self._places: dict[tuple[str, Source], Source] = {}
@@ -90,14 +103,20 @@ class Reconciler:
         return "; ".join(filter(None, (self.unfetched, self._unread, self._refused)))
 
     def _fall_back(self) -> None:
-        """At start-up with a broken HEAD: the revision that was in force when we last ran."""
+        """At start-up with a broken HEAD: the revision that was in force when we last ran, or the
+        last one that was carried out, where that is newer: the other is written now and then only.
+        """
         if self.inventory is not None:
             return
         kept = self.fleet.store.fact(FACT_IN_FORCE)
         if kept is None:
             return
+        revision = json.loads(kept[0])["revision"]
+        last = self.fleet.store.memory().applied_revision
         try:
-            self.inventory = self.fleet.loader.load(json.loads(kept[0])["revision"])
+            if last is not None and self.fleet.repository.is_ancestor(revision, last):
+                revision = last
+            self.inventory = self.fleet.loader.load(revision)
         except MetalwrightError as error:
             self._refused += f"; the last good revision cannot be read either: {error}"
 
@@ -181,8 +200,8 @@ class Reconciler:
         Raises:
             PlanError: the plan breaks an invariant.
         """
-        plan = make(desired, observed, memory, context)
-        violations = check(plan, desired, observed, memory, context)
+        plan = make(desired, observed, memory, context, self._memo)
+        violations = check(plan, desired, observed, memory, context, self._checked)
         if violations:
             raise PlanError(violations)
         revision = desired.inventory.revision.id
@@ -190,6 +209,7 @@ class Reconciler:
             plan,
             lambda paths, since: self.blame(revision, paths, since),
             lambda source: self.locate(revision, source),
+            self._attributed,
         )
 
     def cycle(self) -> CycleResult:
@@ -203,6 +223,7 @@ class Reconciler:
         """
         fleet = self.fleet
         assert fleet.engine is not None
+        self.planned_until = None
         fleet.confirm()
         # Before HEAD: a node that is adopted meanwhile is recorded as a HEAD wants it that this
         # cycle may not know yet, and would be brought back to the older one.
@@ -218,6 +239,7 @@ class Reconciler:
         desired = self.resolve(fleet.wall(), now)
         context = self.context(memory, self.inventory)
         plan = self.plan(desired, observed, memory, context)
+        self.planned_until = plan.next_due_at
         if plan.abandoned_revision is None:
             renamed = unchanged_records(desired, memory, observed, self.inventory)
             fleet.store.record_unchanged(renamed, now)
@@ -247,32 +269,6 @@ def applied_as(wanted: DesiredNode, revision: str, now: datetime) -> Applied:
 
 ANSWERS_MAX = 10_000
 """Answers of git kept, so that a daemon that runs for years does not grow."""
-
-
-def sentence_of(plan: Plan, report: CycleReport, trouble: str) -> str:
-    """The one sentence of a cycle.
-
-    Such as: `revision 3f2c1a9: 2 started, 3 in flight, 5 blocked (4 FROZEN, 1 NOT_OBSERVED), 41 as
-    desired`.
-    """
-    totals = plan.totals
-    parts = [f"{report.admitted} started"] if report.admitted else []
-    waiting = totals.in_progress + totals.changes
-    if waiting:
-        parts.append(f"{waiting} in progress")
-    if totals.blocked:
-        reasons = _counts(totals.by_blocked)
-        parts.append(f"{totals.blocked} blocked ({reasons})")
-    parts.append(f"{totals.as_desired} as desired")
-    if plan.abandoned_revision is not None:
-        parts.append(f"stopped: the history no longer has {plan.abandoned_revision[:12]}")
-    ending = f"; the last good commit stays in force: {trouble.splitlines()[0]}" if trouble else ""
-    return f"revision {plan.revision.id[:7]}: {', '.join(parts)}{ending}"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    ordered = Counter(dict(counts)).most_common()
-    return ", ".join(f"{count} {reason}" for reason, count in ordered)
 
 
 def summary(result: CycleResult, findings: Sequence[Finding]) -> str:

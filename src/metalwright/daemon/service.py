@@ -210,7 +210,11 @@ class Service:
     def _pause_s(self, fleet: Fleet, reconciler: Reconciler) -> float:
         """Seconds until the next cycle is due by itself."""
         now, wall = fleet.clock(), fleet.wall()
-        due = [(fleet.sweeper.next_due_at(), now), (reconciler.desired_until, wall)]
+        due = [
+            (fleet.sweeper.next_due_at(), now),
+            (reconciler.planned_until, now),
+            (reconciler.desired_until, wall),
+        ]
         if fleet.engine is not None:
             due.append((fleet.engine.next_due_at(), now))
         pauses = [(at - since).total_seconds() for at, since in due if at is not None]
