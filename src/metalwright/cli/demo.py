@@ -1,4 +1,4 @@
-"""`mw demo`: the whole line on a simulated fleet, from an empty directory, in about two minutes.
+"""`mw demo`: the whole line on a simulated fleet, from an empty directory, in less than a minute.
 
 Nothing is special about it: it makes a git repository of the example inventory, writes a settings
 file, adopts the nodes and runs the daemon, then makes a commit and reverts it, as a person would.
@@ -43,7 +43,8 @@ spec:
 EDIT = ("    - mitigations=auto\n", "    - mitigations=off\n")
 SHORTER = (
     ("pools.yaml", "    soak: 10m\n", "    soak: 2s\n"),
-    ("templates/base.yaml", "    softPowerOff: 3m\n", "    softPowerOff: 3s\n"),
+    ("policy.yaml", "      per: 10s\n", "      per: 1s\n"),
+    ("templates/base.yaml", "    softPowerOff: 3m\n", "    softPowerOff: 2s\n"),
 )
 
 SETTINGS = """\
@@ -58,7 +59,7 @@ speed = {speed}
 
 [observe]
 interval_s = 2
-busy_interval_s = 0.5
+busy_interval_s = 0.25
 """
 
 
