@@ -35,6 +35,20 @@ def test_a_confirmation_is_good_for_a_while(tmp_path: Path) -> None:
         assert right.is_confirmed()
 
 
+@pytest.mark.parametrize("jump", [timedelta(hours=1), -timedelta(hours=1)])
+def test_while_the_machine_was_suspended_the_steady_clock_stood_still(
+    tmp_path: Path, jump: timedelta
+) -> None:
+    clock, wall = Clock(), Clock()
+    with FleetLock(tmp_path / "fleet.lock") as lock:
+        right = Right(lock, clock, wall)
+        right.confirm()
+        wall.now += jump
+        assert not right.is_confirmed(), "another process may have taken over meanwhile"
+        right.confirm()
+        assert right.is_confirmed()
+
+
 def test_a_lock_that_is_lost_ends_it_at_once(tmp_path: Path) -> None:
     with FleetLock(tmp_path / "fleet.lock") as lock:
         right = Right(lock, Clock())

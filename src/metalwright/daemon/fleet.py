@@ -25,6 +25,7 @@ from typing import Protocol, Self
 
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.right import Lock, Right
+from metalwright.daemon.takeover import calls_left_s, take_over
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
@@ -69,7 +70,8 @@ class Parts:
     `askers` carry out the questions to the hardware, `actors` the effects; without `actors` the
     fleet only looks. `credentials_version` changes when a node's secret does, so that a rotated one
     is tried at once. `clock` is a steady one; `wall`, which calendars are about, may be set at any
-    time (without it, they are one).
+    time (without it, they are one). `calls_left_s` is for how long a call of the process before may
+    still reach a machine.
     """
 
     lock: Lock
@@ -82,6 +84,7 @@ class Parts:
     random: random.Random
     credentials_version: Callable[[Node], str] | None = None
     wall: Callable[[], datetime] | None = None
+    calls_left_s: float = 0.0
 
 
 class Fleet:
@@ -94,7 +97,7 @@ class Fleet:
     def __init__(self, settings: Settings, parts: Parts, wake: Callable[[], None]) -> None:
         self.settings, self.clock, self.wall = settings, parts.clock, parts.wall or parts.clock
         self.lock, self.repository, self.store = parts.lock, parts.repository, parts.store
-        self._right = Right(parts.lock, parts.clock)
+        self._right = Right(parts.lock, parts.clock, self.wall)
         self.drivers = parts.drivers
         self.loader = Loader(parts.repository)
         self.sweeper = Sweeper(
@@ -118,6 +121,7 @@ class Fleet:
                 EngineSettings(
                     effects_in_flight_max=settings.execute.effects_in_flight_max,
                     effect_timeout_s=settings.execute.effect_timeout_s,
+                    predecessor_s=parts.calls_left_s,
                 ),
                 self._right.is_confirmed,
             )
@@ -168,8 +172,10 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         stack.enter_context(lock)
     repository = stack.enter_context(open_repository(settings))
     store = stack.enter_context(Store.open(settings.store))
+    alone = True
     if drive:
-        take_over(store, clock, f"process {os.getpid()} on {socket.gethostname()}")
+        by = f"process {os.getpid()} on {socket.gethostname()}"
+        alone = take_over(store, clock, by, lock.identity)
     secrets = Secrets(settings.secrets_dir, os.environ)
     drivers = open_drivers(settings, secrets, clock)
     for driver in drivers.values():
@@ -189,18 +195,8 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         wall=system_clock,
         random=random.SystemRandom(),
         credentials_version=partial(_credentials_version, secrets),
+        calls_left_s=0.0 if alone else calls_left_s(settings.execute.effect_timeout_s),
     )
-
-
-def take_over(store: Store, clock: SteadyClock, by: str) -> None:
-    """Make a store the one that drives, from the last instant that it has, if the wall is before.
-
-    Raises:
-        StoreError: it cannot be read or written.
-    """
-    for line in store.journal(None, 1):
-        clock.go_on_from(line.at)
-    store.claim(by, clock())
 
 
 def driven_by(settings: Settings) -> int | None:

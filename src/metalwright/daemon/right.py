@@ -26,11 +26,18 @@ class Lock(Protocol):
 
 
 class Right:
-    """A lock, and when it was confirmed last by a steady clock."""
+    """A lock, and when it was confirmed last: by a steady clock, and by the wall's, since the
+    steady one may stand still while the machine is suspended.
+    """
 
-    def __init__(self, lock: Lock, clock: Callable[[], datetime]) -> None:
-        self._lock, self._clock = lock, clock
-        self._confirmed_at: datetime | None = None
+    def __init__(
+        self,
+        lock: Lock,
+        clock: Callable[[], datetime],
+        wall: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._lock, self._clocks = lock, (clock, wall or clock)
+        self._confirmed_at: tuple[datetime, ...] | None = None
 
     def confirm(self) -> None:
         """Make sure that nobody else may drive. Raises FencedError when the lock is lost.
@@ -38,7 +45,7 @@ class Right:
         What was confirmed before stays good while the lock is asked: a worker that is about to
         call a driver meanwhile is not told no for that.
         """
-        asked_at = self._clock()
+        asked_at = self._now()
         try:
             self._lock.confirm()
         except BaseException as error:
@@ -51,4 +58,10 @@ class Right:
     def is_confirmed(self) -> bool:
         """Whether that was so a moment ago. From any thread, and without waiting."""
         confirmed_at = self._confirmed_at
-        return confirmed_at is not None and self._clock() - confirmed_at <= CONFIRMED_MAX
+        return confirmed_at is not None and all(
+            abs(now - then) <= CONFIRMED_MAX
+            for now, then in zip(self._now(), confirmed_at, strict=True)
+        )
+
+    def _now(self) -> tuple[datetime, ...]:
+        return tuple(clock() for clock in self._clocks)

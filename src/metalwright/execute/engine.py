@@ -94,6 +94,11 @@ class Engine:
         self._next_due_at = cycle.next_due_at()
         return cycle.report()
 
+    @property
+    def alone_after_s(self) -> float:
+        """For how many seconds from its start what another process left in doubt is left alone."""
+        return self._surroundings.predecessor_s
+
     def busy(self) -> frozenset[str]:
         """The nodes to be asked more often: those with a running operation, and those that could be
         started if only they were observed.

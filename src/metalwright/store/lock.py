@@ -11,6 +11,7 @@ import fcntl
 import os
 import time
 from pathlib import Path
+from socket import gethostname
 from types import TracebackType
 from typing import Final, Self
 
@@ -107,6 +108,16 @@ class FleetLock:
             return None
         finally:
             os.close(descriptor)
+
+    @property
+    def identity(self) -> str:
+        """Which file on which machine is locked: who locked the same one before is dead, or let
+        go. Empty while it is not held.
+        """
+        if self._descriptor is None:
+            return ""
+        found = os.fstat(self._descriptor)
+        return f"{gethostname()} {found.st_dev}:{found.st_ino}"
 
     def confirm(self) -> None:
         """Make sure that the lock still keeps others out.

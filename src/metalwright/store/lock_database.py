@@ -80,6 +80,13 @@ class DatabaseLock:
                 connection.close()
         return None if row is None else _identity(row)[0]
 
+    @property
+    def identity(self) -> str:
+        """Empty: the server frees the lock of a connection that is gone, and whoever had it may
+        still live.
+        """
+        return ""
+
     def confirm(self) -> None:
         """Make sure that the lock still keeps others out.
 
