@@ -114,7 +114,9 @@ def test_many_groups_beyond_are_counted_where_they_are_not_named(world):
         world.fleet.node(f"n-{number}", labels=dict.fromkeys(("a", "b", "c", "d", "e"), "x"))
     edit(world)
     rules(world, labels={key: Radius(nodes_max=1) for key in ("a", "b", "c", "d", "e")})
-    assert "2 groups more are beyond their limit" in world.blocked("n-1").message
+    assert "2 groups more are beyond the limit" in world.blocked("n-1").message
+    rules(world, labels={key: Radius(nodes_max=1) for key in ("a", "b", "c", "d")})
+    assert "1 group more is beyond the limit" in world.blocked("n-1").message
     world.converged()
 
 

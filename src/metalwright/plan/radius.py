@@ -132,7 +132,8 @@ def _too_many(beyond: Sequence[tuple[str, int, int]], digest: str, span: str) ->
     ]
     more = len(beyond) - len(named)
     if more:
-        named.append(f"{more} groups more are beyond their limit")
+        others = "group more is" if more == 1 else "groups more are"
+        named.append(f"{more} {others} beyond the limit")
     return (
         f"{', '.join(named)} (blastRadius);"
         f" to go on, commit to the Policy: acknowledge: [{digest[:ACKNOWLEDGED_DIGITS]}]"
