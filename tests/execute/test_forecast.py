@@ -158,8 +158,11 @@ def test_one_that_runs_may_wait_for_a_start_token(rig: Rig) -> None:
 def test_what_is_kept_back_is_told_with_the_words_of_the_plan(
     rig: Rig, reason: BlockedReason, waits_for: WaitsFor | None
 ) -> None:
-    line = Blocked(node="n0", reason=reason, message="because", next_attempt_at=START)
-    plan = replace(rig.plan(), actions=(), blocked=(line,))
+    line = Blocked(
+        node="n0", reason=reason, message="because", verb=Verb.REBOOT, next_attempt_at=START
+    )
+    idle = Blocked(node="n1", reason=reason, message="as git wants it")
+    plan = replace(rig.plan(), actions=(), blocked=(line, idle))
     found = queue(plan, rig.inventory, rig.store.memory(), rig.observed)
     told = [(place.node, place.waits_for, place.why, place.until) for place in found]
     assert told == ([("n0", waits_for, "because", START)] if waits_for else [])

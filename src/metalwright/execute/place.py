@@ -66,10 +66,12 @@ _KEPT_BACK: Final[Mapping[BlockedReason, WaitsFor]] = FrozenDict(
 
 
 def kept_back(plan: Plan) -> Iterator[Place]:
-    """The nodes that a hold, a freeze or a rollout keeps from the queue."""
+    """The nodes that a hold, a freeze or a rollout keeps from the queue; not one that is as git
+    wants it anyway.
+    """
     for line in plan.blocked:
         waits_for = _KEPT_BACK.get(line.reason)
-        if waits_for is not None:
+        if waits_for is not None and line.verb is not None:
             yield Place(
                 node=line.node,
                 waits_for=waits_for,
