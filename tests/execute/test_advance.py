@@ -492,6 +492,25 @@ def test_an_effect_in_doubt_that_worked_is_settled() -> None:
     assert decision.operation.acknowledged_at == at(10)
 
 
+def test_a_machine_that_is_on_without_our_call_is_not_ours_until_it_says_so() -> None:
+    target = a_target()
+    assert target.template is not None
+    doubtful = told(boot(target=target), EffectKind.POWER_ON, acknowledged_at=None)
+    running = {"power": Power.ON, "boot_progress": BootProgress.OS_RUNNING}
+    for reading in (running, running | {"template_digest": "f" * 64}):
+        decision = decide(doubtful, a_situation(20, seen(18, **reading)))
+        assert isinstance(decision, Wait), reading
+        late = decide(doubtful, a_situation(700, seen(690, **reading)))
+        assert isinstance(late, Fail), reading
+    proven = running | {"template_digest": target.template.digest}
+    assert isinstance(decide(doubtful, a_situation(20, seen(18, **proven))), Finish)
+    answered = replace(doubtful, acknowledged_at=at(11))
+    assert isinstance(decide(answered, a_situation(20, seen(18, **running))), Finish)
+    # Of a driver that tells nothing of the boot, "on" has to do.
+    plain = decide(doubtful, a_situation(20, seen(18, power=Power.ON)))
+    assert isinstance(plain, Finish)
+
+
 def test_a_soft_power_off_in_doubt_is_asked_for_once_more_and_then_forced() -> None:
     first = told(power_off(), EffectKind.SOFT_POWER_OFF, acknowledged_at=None)
     again_ = decide(first, a_situation(301, seen(300, **ON_NOW)))

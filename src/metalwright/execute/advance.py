@@ -41,11 +41,12 @@ from metalwright.execute.situation import (
 )
 from metalwright.execute.stages import (
     boot_effect,
-    booted,
+    booted_by_us,
     identity_check,
     installed,
     is_ours,
     seen,
+    unproven,
 )
 from metalwright.model.identity import Match
 from metalwright.model.observed import Power, Reading
@@ -102,8 +103,7 @@ def _is_done(operation: Operation, reading: Reading) -> bool:
     if stage is Stage.WIPE:
         return reading.power is Power.OFF and reading.last_wipe == operation.id
     if stage is Stage.BOOT:
-        ours = operation.intent is not None and operation.intent.kind is EffectKind.POWER_ON
-        return (ours or operation.verb is Verb.POWER_ON) and booted(operation, reading)
+        return booted_by_us(operation, reading)
     return installed(operation, reading)
 
 
@@ -129,7 +129,7 @@ def _may_stop(operation: Operation) -> bool:
 def _read_back(operation: Operation, reading: Reading) -> Decision | None:
     """Settle an effect in doubt that is seen to have worked."""
     assert operation.intent is not None
-    if not seen(operation.intent, reading):
+    if not seen(operation.intent, reading) or unproven(operation, reading):
         return None
     worked = replace(
         operation,
@@ -147,6 +147,9 @@ def _repeat(operation: Operation, situation: Situation) -> Decision:
     assert intent is not None
     assert touch is not None
     assert situation.observation is not None
+    reading = situation.observation.reading
+    if reading is not None and unproven(operation, reading):
+        return Wait(why="has to say whether it was us", until=operation.stage_deadline_at)
     lost = operation.acknowledged_at is None
     tries = operation.tries + (1 if lost else 0)
     if intent.kind is EffectKind.SOFT_POWER_OFF:

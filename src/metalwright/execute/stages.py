@@ -5,7 +5,7 @@ from __future__ import annotations
 from metalwright.model.documents import Node
 from metalwright.model.identity import IdentityCheck, Match, compare_identity
 from metalwright.model.observed import BootDevice, BootProgress, Power, Reading
-from metalwright.model.operation import Effect, EffectKind, Operation, Stage
+from metalwright.model.operation import Effect, EffectKind, Operation, Stage, Verb
 from metalwright.model.template import Method
 
 _INSTALLER_RUNS = frozenset({BootProgress.OS_BOOT_STARTED, BootProgress.OS_RUNNING})
@@ -26,6 +26,30 @@ def booted(operation: Operation, reading: Reading) -> bool:
         return reading.boot_progress in _INSTALLER_RUNS
     runs = reading.boot_progress is BootProgress.OS_RUNNING
     return runs and reading.template_digest in (None, template.digest)
+
+
+def booted_by_us(operation: Operation, reading: Reading) -> bool:
+    """Whether the machine is up because we switched it on, or because it only had to be on."""
+    ours = operation.intent is not None and operation.intent.kind is EffectKind.POWER_ON
+    if ours and unproven(operation, reading):
+        return False
+    return (ours or operation.verb is Verb.POWER_ON) and booted(operation, reading)
+
+
+def unproven(operation: Operation, reading: Reading) -> bool:
+    """Whether the power is on, nobody told us that our call was made, and nothing shows it.
+
+    Somebody may have switched the machine on, to whatever its disk has. Where a driver tells how
+    far the boot is, the system has to say what it is; where it tells nothing, "on" has to do. An
+    installation is proven by its end.
+    """
+    intent, template = operation.intent, operation.target.template
+    if intent is None or intent.kind is not EffectKind.POWER_ON or template is None:
+        return False
+    if operation.acknowledged_at is not None or Stage.INSTALLING in operation.stages:
+        return False
+    on, speaks = reading.power is Power.ON, reading.boot_progress is not None
+    return on and speaks and reading.template_digest != template.digest
 
 
 def installed(operation: Operation, reading: Reading) -> bool:
