@@ -17,7 +17,7 @@ CRASH_RUNS_MAX = 40
 
 RECIPES = {
     "mixed": Recipe(features=True),
-    "back": Recipe(changes=(1, 3), nodes=(10, 40), back=True),
+    "back": Recipe(changes=(3, 6), nodes=(10, 40), crashes=(0, 2), back=True),
     "turnover": Recipe(
         nodes=(120, 300),
         changes=(80, 110),

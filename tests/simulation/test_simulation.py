@@ -12,12 +12,13 @@ import pytest
 from sim_daemon import SimDaemon
 from sim_driver import SimDriver
 from sim_jobs import RECIPES, every_crash, undone
-from sim_scenario import Recipe, Scenario, generate
+from sim_scenario import Event, Recipe, Scenario, generate
 from sim_shrink import shrink
 from sim_world import play
 
 from metalwright.model.documents import Node
-from metalwright.model.operation import Effect
+from metalwright.model.observed import Power
+from metalwright.model.operation import Effect, EffectKind
 
 SMALL = Recipe(nodes=(10, 16), changes=(3, 5), speed=(10.0,))
 SEEDS = range(100, 104)
@@ -107,3 +108,35 @@ def test_a_broken_oracle_is_shrunk_to_what_breaks_it(home: Path) -> None:
     assert small.nodes < scenario.nodes
     assert fails(Scenario.parse(small.text()))
     assert play(small, home).violations == []
+
+
+class Meddled(SimDriver):
+    """Once, before our power-on reaches the machine, somebody switches it on by hand: what it has
+    on its disk boots, and says nothing of itself.
+    """
+
+    def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
+        name = node.metadata.name
+        if effect.kind is EffectKind.POWER_ON and not self._room.met["meddled"]:
+            self._room.met["meddled"] += 1
+            self._room.press(name, Power.ON)
+            machine = self._room.machines[name]
+            machine.state = replace(machine.state, digest="")
+            self._boundary("meddled")
+        super().apply(node, effect, timeout_s)
+
+
+class AmongOthers(SimDaemon):
+    """A daemon in a machine room with people in it."""
+
+    driver_kind = Meddled
+
+
+def test_a_machine_that_somebody_switched_on_while_no_daemon_ran_is_not_ours(home: Path) -> None:
+    turn = Event(at_s=5.0, kind="commit", what={"set": {"rest/p1": "t0"}})
+    scenario = replace(generate(7, SMALL), nodes=2, pools=2, speed=10.0, events=(turn,))
+    whole = play(scenario, home, daemons=AmongOthers)
+    killed_at = whole.boundary_names.index("meddled") + 1
+    result = play(scenario, home, (killed_at,), daemons=AmongOthers)
+    assert result.crashes == 1
+    assert result.violations == []
