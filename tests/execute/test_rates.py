@@ -129,3 +129,16 @@ def test_no_span_of_time_sees_more_starts_than_a_full_bucket_and_what_came_back(
         for last in range(first, len(taken)):
             span_s = (taken[last] - since).total_seconds()
             assert last - first + 1 <= starts_max + span_s * starts_max / per + 1e-6
+
+
+def test_two_rates_of_one_domain_may_be_written_in_another_order() -> None:
+    rates = (StartRate(starts=2, per=10), StartRate(starts=3, per=3_600))
+    starts: dict[str, datetime] = {}
+    for seconds in (0, 0, 10):
+        granted = take(rates, LEFT, starts, after(seconds))
+        assert isinstance(granted, Granted)
+        starts |= granted.starts
+    assert isinstance(take(rates, LEFT, starts, after(20)), WaitUntil)
+    refused = take(rates[::-1], LEFT, starts, after(20))
+    assert isinstance(refused, WaitUntil), "an edit gives no tokens back"
+    assert refused.at == after(1_200)

@@ -75,9 +75,11 @@ def take(
 
 
 def buckets(rates: Sequence[StartRate], labels: Mapping[str, str]) -> Iterator[tuple[str, Rate]]:
-    """The buckets that a node with these labels takes tokens from, by key."""
+    """The buckets that a node with these labels takes tokens from, by key; of one domain the
+    shortest span first, however the policy orders them.
+    """
     seen: dict[str, int] = {}
-    for rate in rates:
+    for rate in sorted(rates, key=lambda rate: rate.per) if len(rates) > 1 else rates:
         if rate.label is None:
             key = f"start/{WHOLE_FLEET}"
         elif rate.label in labels:
