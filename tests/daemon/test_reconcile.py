@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.fleet import Fleet, open_fleet
-from metalwright.daemon.reconcile import CycleResult, Reconciler, applied_as
+from metalwright.daemon.reconcile import FACT_IN_FORCE, CycleResult, Reconciler, applied_as
 from metalwright.daemon.service import Service, _pauses
 from metalwright.drivers.fake import FakeDriver
 from metalwright.errors import StoreError
@@ -309,3 +310,22 @@ def test_a_daemon_whose_lock_file_was_removed_starts_nothing_more(rig: Rig, flee
     with pytest.raises(StoreError, match="was removed"):
         reconciler.cycle()
     assert fleet.store.operations(None, 9) == ()
+
+
+def test_with_a_broken_head_the_last_commit_that_was_carried_out_stays_in_force(
+    rig: Rig, fleet: Fleet
+) -> None:
+    reconciler = Reconciler(fleet)
+    noted = as_desired(reconciler).plan
+    assert noted is not None
+    # What is in force is written down now and then only: this process died before the next time.
+    in_force = json.dumps({"revision": noted.revision.id})
+    fleet.store.put_fact(FACT_IN_FORCE, in_force, fleet.clock())
+    carried_out = rig.loan("n1")
+    reconciler.cycle()
+    rig.write("bad.yaml", "kind: [")
+    rig.commit("A mistake")
+    plan = Reconciler(fleet).cycle().plan
+    assert plan is not None
+    assert plan.revision.id == carried_out
+    assert plan.abandoned_revision is None
