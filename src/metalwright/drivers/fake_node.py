@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 
 from metalwright.errors import PermanentError, TemporaryError
+from metalwright.model.altered import altered
 from metalwright.model.observed import BootDevice, BootProgress, Identity, Power, Reading
 from metalwright.model.operation import Effect, EffectKind
 from metalwright.model.template import Method, WipePolicy
@@ -119,10 +120,10 @@ class Call:
 def settled(state: FakeNode, now: float) -> FakeNode:
     """The same machine with what has happened by `now` folded in; a reading does not change."""
     if state.wiped_at is not None and state.wiped_at <= now:
-        state = replace(state, last_wipe=state.wipe_id, wipe_id=None, wiped_at=None)
+        state = altered(state, last_wipe=state.wipe_id, wipe_id=None, wiped_at=None)
     lived_until = now if state.off_at is None else min(now, state.off_at)
     if state.installed_at is not None and state.installed_at <= lived_until:
-        state = replace(state, disk_digest=state.digest, installed_at=None)
+        state = altered(state, disk_digest=state.digest, installed_at=None)
     if state.off_at is not None and state.off_at <= now:
         state = _without_power(state)
     return state
@@ -169,7 +170,7 @@ def carry_out(state: FakeNode, effect: Effect, call: Call) -> FakeNode:
     if effect.kind is EffectKind.SET_BOOT_DEVICE:
         if effect.argument not in set(BootDevice):
             raise PermanentError(f"no boot device {effect.argument!r}; there are pxe and disk")
-        return replace(state, boot_device=effect.argument)
+        return altered(state, boot_device=effect.argument)
     return _wipe(state, effect, call)
 
 
@@ -186,7 +187,7 @@ def pressed(state: FakeNode, power: Power, call: Call) -> FakeNode:
 def _power_on(state: FakeNode, effect: Effect, call: Call) -> FakeNode:
     if state.on_at is not None:
         return state  # also while it shuts down: a real BMC answers "already on" and it goes off
-    state = replace(state, power_ons=state.power_ons + 1)
+    state = altered(state, power_ons=state.power_ons + 1)
     return _booting(state, effect, call, call.after("power on", state.power_ons))
 
 
@@ -201,7 +202,7 @@ def _booting(state: FakeNode, effect: Effect, call: Call, on_at: float) -> FakeN
     installed_at = None
     if installs and running_at is not None:
         installed_at = running_at + call.pace.stage_s(call.node, "install", attempt)
-    return replace(
+    return altered(
         state,
         on_at=on_at,
         off_at=None,
@@ -222,7 +223,7 @@ def _power_off(state: FakeNode, call: Call) -> FakeNode:
     off_at = _cut_at(state, state.on_at, call)
     if state.off_at is not None and state.off_at <= off_at:
         return state
-    return replace(state, off_at=off_at, power_offs=state.power_offs + 1)
+    return altered(state, off_at=off_at, power_offs=state.power_offs + 1)
 
 
 def _cut_at(state: FakeNode, on_at: float, call: Call) -> float:
@@ -234,15 +235,15 @@ def _soft_power_off(state: FakeNode, call: Call) -> FakeNode:
     if state.on_at is None or state.off_at is not None:
         return state
     attempt = state.soft_power_offs + 1
-    pressed_once = replace(state, soft_power_offs=attempt)
+    pressed_once = altered(state, soft_power_offs=attempt)
     if call.soft_power_off_ignored:
         return pressed_once
     if state.loader_at is None or call.now < state.loader_at:
         # Before a system has taken the power button over, the chipset itself cuts the power.
-        return replace(pressed_once, off_at=_cut_at(state, state.on_at, call))
+        return altered(pressed_once, off_at=_cut_at(state, state.on_at, call))
     if state.running_at is None or call.pace.soft_power_off_ignored(call.node, attempt):
         return pressed_once
-    return replace(pressed_once, off_at=call.after("soft power off", attempt))
+    return altered(pressed_once, off_at=call.after("soft power off", attempt))
 
 
 def _wipe(state: FakeNode, effect: Effect, call: Call) -> FakeNode:
@@ -257,7 +258,7 @@ def _wipe(state: FakeNode, effect: Effect, call: Call) -> FakeNode:
     if effect.operation_id in (state.last_wipe, state.wipe_id):
         return state
     attempt = state.wipes + 1
-    return replace(
+    return altered(
         state,
         wipe_id=effect.operation_id,
         wiped_at=call.after(f"wipe {effect.argument}", attempt),
@@ -267,7 +268,7 @@ def _wipe(state: FakeNode, effect: Effect, call: Call) -> FakeNode:
 
 
 def _without_power(state: FakeNode) -> FakeNode:
-    return replace(
+    return altered(
         state,
         on_at=None,
         off_at=None,

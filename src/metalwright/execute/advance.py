@@ -15,7 +15,6 @@ only while no effect of the operation is in flight. The rules, in the order in w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from metalwright.execute.life import entering
 from metalwright.execute.situation import (
@@ -48,6 +47,7 @@ from metalwright.execute.stages import (
     seen,
     unproven,
 )
+from metalwright.model.altered import altered
 from metalwright.model.identity import Match
 from metalwright.model.observed import Power, Reading
 from metalwright.model.operation import (
@@ -131,7 +131,7 @@ def _read_back(operation: Operation, reading: Reading) -> Decision | None:
     assert operation.intent is not None
     if not seen(operation.intent, reading) or unproven(operation, reading):
         return None
-    worked = replace(
+    worked = altered(
         operation,
         effects=operation.effects + 1,
         tries=0,
@@ -158,7 +158,7 @@ def _repeat(operation: Operation, situation: Situation) -> Decision:
             return Wait(why="may be shutting down", until=window)
         if tries < SOFT_POWER_OFF_TRIES_MAX:
             wait_s = situation.timeouts.soft_power_off
-            return _do(replace(operation, tries=tries), intent, situation, wait_s)
+            return _do(altered(operation, tries=tries), intent, situation, wait_s)
         return _force_off(operation, situation)
     if tries >= situation.tries_max:
         if intent.kind is EffectKind.WIPE:
@@ -173,7 +173,7 @@ def _repeat(operation: Operation, situation: Situation) -> Decision:
         return Wait(why="is read back before it is told again")
     if intent.kind is EffectKind.POWER_ON and _lacks_start(situation):
         return _await_start(operation, situation)
-    return _do(replace(operation, tries=tries), intent, situation)
+    return _do(altered(operation, tries=tries), intent, situation)
 
 
 def _out_of_time(operation: Operation, situation: Situation) -> bool:
@@ -205,7 +205,7 @@ def _power_off(operation: Operation, _reading: Reading, situation: Situation) ->
 
 def _force_off(operation: Operation, situation: Situation) -> Decision:
     effect = Effect(kind=EffectKind.POWER_OFF, operation_id=operation.id)
-    return _do(replace(operation, tries=0), effect, situation, situation.timeouts.power_off)
+    return _do(altered(operation, tries=0), effect, situation, situation.timeouts.power_off)
 
 
 def _wipe(operation: Operation, reading: Reading, situation: Situation) -> Decision:
@@ -247,7 +247,7 @@ def _await_start(operation: Operation, situation: Situation) -> Decision:
     boot = seconds(max(1, situation.timeouts.boot))
     deadline = operation.stage_deadline_at
     if deadline is None or deadline - situation.now <= boot / 2:
-        moved = replace(operation, stage_deadline_at=situation.now + boot)
+        moved = altered(operation, stage_deadline_at=situation.now + boot)
         return Postpone(operation=moved)
     assert situation.power_on_at is not None
     return Wait(why=AWAITS_START, until=min(situation.power_on_at, deadline - boot / 2))
@@ -289,7 +289,7 @@ def _do(
     if timeout_s is not None:
         deadline = situation.now + seconds(timeout_s)
     return Do(
-        operation=replace(
+        operation=altered(
             operation,
             intent=effect,
             intent_at=situation.now,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 from metalwright.errors import CredentialsError, DriverError, TemporaryError
 from metalwright.execute.situation import Situation, entry_timeout_s, last_touch, seconds
+from metalwright.model.altered import altered
 from metalwright.model.operation import EffectKind, Operation, OperationState, Stage
 from metalwright.model.policy import Retries
 
@@ -15,7 +15,7 @@ from metalwright.model.policy import Retries
 def begin(operation: Operation, situation: Situation) -> Operation:
     """A pending operation at the start of its next attempt."""
     observation = situation.observation
-    return replace(
+    return altered(
         entering(operation, operation.stages[0], situation),
         state=OperationState.RUNNING,
         attempt=operation.attempt + 1,
@@ -31,21 +31,21 @@ def begin(operation: Operation, situation: Situation) -> Operation:
 def answered(operation: Operation, error: Exception | None, at: datetime) -> Operation:
     """The operation after the driver answered its intent at `at`, with an error or without."""
     if error is None:
-        return replace(operation, acknowledged_at=at, effects=operation.effects + 1, tries=0)
-    heard = replace(operation, acknowledged_at=at, last_error=_words(operation, error))
+        return altered(operation, acknowledged_at=at, effects=operation.effects + 1, tries=0)
+    heard = altered(operation, acknowledged_at=at, last_error=_words(operation, error))
     if isinstance(error, TemporaryError):
-        return replace(heard, tries=operation.tries + 1)
+        return altered(heard, tries=operation.tries + 1)
     soft = operation.intent is not None and operation.intent.kind is EffectKind.SOFT_POWER_OFF
     if soft and isinstance(error, DriverError) and not isinstance(error, CredentialsError):
         # A BMC without ACPI refuses it for good (completion code 0xC1 or 0xD5): force at once.
-        return replace(heard, stage_deadline_at=at, tries=0)
-    return replace(heard, failing=True, tries=0)
+        return altered(heard, stage_deadline_at=at, tries=0)
+    return altered(heard, failing=True, tries=0)
 
 
 def entering(operation: Operation, stage: Stage, situation: Situation) -> Operation:
     """At the start of a stage. `intent_at` and `acknowledged_at` stay: they date the last touch."""
     observation = situation.observation
-    return replace(
+    return altered(
         operation,
         stage=stage,
         effects=0,
@@ -60,7 +60,7 @@ def entering(operation: Operation, stage: Stage, situation: Situation) -> Operat
 
 def again(operation: Operation, error: str, alone_at: datetime, not_before: datetime) -> Operation:
     """A running operation whose attempt failed, waiting for the next one."""
-    return replace(
+    return altered(
         operation,
         state=OperationState.PENDING,
         stage=None,
@@ -81,7 +81,7 @@ def again(operation: Operation, error: str, alone_at: datetime, not_before: date
 
 def ended(operation: Operation, state: OperationState, at: datetime, error: str = "") -> Operation:
     """An operation at its end. What it was last told to do stays visible."""
-    return replace(
+    return altered(
         operation, state=state, ended_at=at, last_error=error or operation.last_error, failing=False
     )
 
