@@ -24,7 +24,9 @@ class Line:
         self._inventory = inventory
         self._queue = Queue()
         self._waiting: dict[str, tuple[Operation, Waiting]] = {}
-        self._limits: dict[str, int] = {}
+        self._limits: dict[str, int] = {}  # a scope comes to it, and never changes or goes
+        self._room: dict[str, int] = {}
+        self._lacking: dict[str, int] = {}
         self._pools: set[str] = set()
         self._pauses: dict[str, datetime] = {}
         self.unanswered: dict[str, Waiting] = {}
@@ -68,7 +70,7 @@ class Line:
         """
         if not self._queue:
             return 0
-        limits = {scope: limit - uncounted.get(scope, 0) for scope, limit in self._limits.items()}
+        limits = self._left(uncounted)
         pools = self._inventory.pools
         weights = {pool: pools[pool].spec.limits.weight for pool in self._pools if pool in pools}
         granted = self._queue.admit(
@@ -80,6 +82,16 @@ class Line:
         for waiting in granted:
             self._leave(waiting.node)
         return len(granted)
+
+    def _left(self, uncounted: Mapping[str, int]) -> Mapping[str, int]:
+        """The limits less what is not counted: the same mapping as long as both are the same."""
+        lacking = {scope: count for scope, count in uncounted.items() if count}
+        if lacking != self._lacking or len(self._room) != len(self._limits):
+            self._lacking = lacking
+            self._room = {
+                scope: limit - lacking.get(scope, 0) for scope, limit in self._limits.items()
+            }
+        return self._room
 
     def could_start(
         self, held: Mapping[str, int], uncounted: Mapping[str, int], now: datetime

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heapify, heappop, heappush
@@ -92,6 +93,24 @@ class Stream:
             return self._next[0]
         return head
 
+    def first_fit(self, full: AbstractSet[str]) -> Item | None:
+        """The one that waits longest of those with no full scope; the others are dropped, for what
+        is full stays so.
+        """
+        heads, at = self._heads, self._at
+        while at < len(heads):
+            bucket = heads[at][4]
+            count = self._served.get(bucket.scopes, 0)
+            if not count and full.isdisjoint(bucket.scopes):
+                break
+            at += 1
+            if 0 < count < len(bucket.entries):
+                heappush(self._next, item_of(bucket, count))
+        self._at = at
+        while self._next and not full.isdisjoint(self._next[0][4].scopes):
+            heappop(self._next)
+        return self.peek()
+
     def drop(self) -> None:
         """Go on to the bucket after that of `peek`."""
         if self._next and self.peek() is self._next[0]:
@@ -113,9 +132,9 @@ class Pass:
         self.granted: list[Waiting] = []
         self._streams = [Stream(line) for line in lines]
         self._room, self._ageing, self._now = room, ageing, now
-        held = room.held
-        self._free = {scope: limit - held.get(scope, 0) for scope, limit in room.limits.items()}
-        self._full = {scope for scope, free in self._free.items() if free <= 0}
+        self._limits = room.limits
+        self._held = held = dict(room.held)  # as it is now: whoever grants counts on by himself
+        self._full = {scope for scope, limit in room.limits.items() if held.get(scope, 0) >= limit}
         self._pool_granted: Counter[str] = Counter()
         self._claiming = claimants(room.limits)
         self._enough = False
@@ -227,10 +246,7 @@ class Pass:
 
     def _turn(self, stream: Stream) -> tuple[int, Item] | None:
         """The effective priority of the first of a line that fits, and itself."""
-        item = stream.peek()
-        while item is not None and not self._full.isdisjoint(item[4].scopes):
-            stream.drop()
-            item = stream.peek()
+        item = stream.first_fit(self._full)
         if item is None or item[0] > self._now:
             return None
         waiting = item[4].entries[item[5]][3]
@@ -257,6 +273,6 @@ class Pass:
 
     def _take(self, scopes: Iterable[str]) -> None:
         for scope in scopes:
-            self._free[scope] -= 1
-            if self._free[scope] <= 0:
+            self._held[scope] = held = self._held.get(scope, 0) + 1
+            if held >= self._limits[scope]:
                 self._full.add(scope)
