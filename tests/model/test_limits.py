@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from metalwright.model.documents import Node, Policy, Pool
 from metalwright.model.inventory import Commit, Inventory, attributes
-from metalwright.model.limits import Demand, fits, limit_of, scopes_of
+from metalwright.model.limits import Demand, fits, limit_of, scopes_of, server_of
 
 
 def read(type_: Any, value: Any) -> Any:
@@ -52,6 +52,19 @@ def inventory() -> Inventory:
         policy=read(Policy, {"metadata": {"name": "fleet"}, "spec": {"limits": limits}}),
         pool_of={"n1": "ci", "n2": "spare"},
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("https://Images.Lab.example/a/kernel", "images.lab.example"),
+        ("http://images.lab.example:8080/kernel", "images.lab.example:8080"),
+        ("https://token:secret@images.lab.example/kernel", "images.lab.example"),
+        ("file:///srv/kernel", None),
+    ],
+)
+def test_an_image_server_is_told_by_host_and_port_alone(url: str, server: str | None) -> None:
+    assert server_of(url) == server
 
 
 def test_a_node_takes_one_slot_in_each_limited_scope(inventory: Inventory) -> None:

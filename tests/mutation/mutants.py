@@ -398,8 +398,8 @@ PLANS = (
     Mutant(
         bug="a consent holds for every state of its node",
         file="plan/gates.py",
-        before="    return digest_of(_named(node, verb, wanted))\n",
-        after="    return digest_of(_named(node, verb, wanted)[:2])\n",
+        before="    return digest_of([*_named(*change), since.isoformat()])\n",
+        after="    return digest_of([change[0], since.isoformat()])\n",
         caught_by=PLAN + "test_radius.py",
     ),
     Mutant(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from metalwright.inventory.codes import Code
 from metalwright.inventory.members import few
@@ -16,6 +15,7 @@ from metalwright.inventory.schema import suggestion
 from metalwright.inventory.yaml_builder import Path
 from metalwright.model.documents import Node, Policy
 from metalwright.model.finding import Severity
+from metalwright.model.limits import server_of
 from metalwright.model.template import ImageSpec
 
 SHOWN_MAX: Final = 5
@@ -101,8 +101,8 @@ def _groups(nodes: list[Node]) -> set[str]:
 def _hosts(image: ImageSpec) -> Iterator[str]:
     """The servers of an image, as the slots name them."""
     for artifact in (image.kernel, image.initrd, image.rootfs, image.disk):
-        if artifact is not None:
-            yield urlsplit(artifact.url).netloc.lower()
+        if artifact is not None and (server := server_of(artifact.url)) is not None:
+            yield server
 
 
 def _rollouts(declared: Declarations, pool_of: Mapping[str, str]) -> Iterator[Problem]:

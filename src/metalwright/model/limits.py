@@ -95,8 +95,15 @@ def demand_of(asking: Asking, *, retry: bool = False) -> Demand:
 @lru_cache(maxsize=IMAGES_CACHE_MAX)
 def _servers(image: ImageSpec) -> tuple[str, ...]:
     artifacts = (image.kernel, image.initrd, image.rootfs, image.disk)
-    found = {urlsplit(each.url).netloc.lower() for each in artifacts if each is not None}
-    return tuple(sorted(found - {""}))
+    found = {server_of(each.url) for each in artifacts if each is not None}
+    return tuple(sorted(one for one in found if one is not None))
+
+
+def server_of(url: str) -> str | None:
+    """The image server of a URL, `host` or `host:port`, without what it is asked with: two ways to
+    log in are one server, and no secret is part of a scope. None for a file.
+    """
+    return urlsplit(url).netloc.rpartition("@")[2].lower() or None
 
 
 def retry_slots(limits: FleetLimits) -> int:
