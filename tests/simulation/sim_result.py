@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 
+from sim_inventory import Model, Shape, wanted
 from sim_record import Violation
+from sim_room import MachineRoom
 from sim_scenario import Scenario
 
 
@@ -42,3 +45,15 @@ def bound_s(scenario: Scenario) -> float:
     rounds = -(-scenario.nodes // max(1, scenario.fleet_limit // 3)) + 3
     slow_s = 3 * 3_600.0 if scenario.rules else 0.0  # wave after wave, with long deadlines
     return 2 * 3_600.0 + 3 * attempt_s + rounds * (attempt_s / 2) + 3 * 600.0 + slow_s
+
+
+def ends(room: MachineRoom, shape: Shape) -> dict[str, str]:
+    """What each machine truly is."""
+    readings = {name: room.true_reading(name) for name in shape.names}
+    return {name: f"{each.power} {each.template_digest}" for name, each in readings.items()}
+
+
+def wanted_text(shape: Shape, model: Model) -> str:
+    """What a commit wants of the machines, to compare two runs by."""
+    versions = {key: model[key] for key in model if key.startswith("template/")}
+    return json.dumps([wanted(shape, model), versions], sort_keys=True)

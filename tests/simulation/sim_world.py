@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from sim_books import Books, new_store
 from sim_branch import Branch
 from sim_daemon import SimDaemon, Surroundings
 from sim_inventory import BAD, initial, wanted
-from sim_oracles import Moment, Witness, unlike
+from sim_oracles import Moment, Witness
 from sim_people import OPERATOR_S, People
-from sim_result import Result, bound_s
+from sim_result import Result, bound_s, ends, wanted_text
 from sim_room import MachineRoom
 from sim_scenario import Event, Scenario
+from sim_settings import settings_of
 from sim_time import START, Killed, Scheduler, VirtualClock
 from sim_trouble import Trouble
+from sim_watch import Watch
 
 from metalwright.daemon.reconcile import CycleResult, applied_as
-from metalwright.errors import LockedError, StoreError
+from metalwright.errors import LockedError
 from metalwright.inventory import Loader, Repository
 from metalwright.schedule import desired as resolve
-from metalwright.settings import ExecuteSettings, ObserveSettings, Settings
 from metalwright.store import Store, fleet_lock
-
-STAYS_S = 180.0
-CHECK_CYCLES = 16
-WAITS_NODES_MAX = 400
 
 
 class World:
@@ -55,17 +50,15 @@ class World:
         self.room = MachineRoom(self.time, scenario.seed, scenario.speed, scenario.calls_max)
         self.branch = Branch(home / "inventory.git", self.shape, self.time, self._moved)
         self.counts: Counter[str] = Counter()
-        self.cycles = self.boundaries = self.crashes = 0
+        self.boundaries = self.crashes = 0
         self.boundary_names: list[str] = []
-        self.stable_since: float | None = None
         self._crash_at = set(crash_at)
-        self._last: CycleResult | None = None
         self._daemon: SimDaemon | None = None
         self._former: list[SimDaemon] = []
         self._known: set[str] = set()
         self.clock_set = 0
         self._number = 0
-        self.settings = self._settings(store)
+        self.settings = settings_of(scenario, home, store)
         if not store:
             new_store(home / "store.sqlite")
         self._books = Books(self.settings.store)
@@ -78,9 +71,10 @@ class World:
         first = initial(self.shape, scenario.fleet_limit, scenario.rack_limit)
         self.branch.commit(first | scenario.rules, "The fleet", None)
         self._adopt()
-        self._begins = self._ends()
+        self._begins = ends(self.room, self.shape)
         self.quiet_s = scenario.quiet_s
         self.bound_s = self.quiet_s + bound_s(scenario)
+        self.watch = Watch(self.branch, self.room, self.witness, self._books, self.quiet_s)
 
     def run(self) -> Result:
         """Play the scenario to its end."""
@@ -88,13 +82,12 @@ class World:
             self.time.at(event.at_s, lambda event=event: self._happen(event))
         self.time.at(0.0, self._start)
         self.time.at(OPERATOR_S, self._people)
-        self.time.run(self.bound_s, self._done)
-        if not self.witness.violations and self.stable_since is None:
-            self._not_stable()
+        self.time.run(self.bound_s, self.watch.done)
+        self.watch.over(self._daemon)
         for daemon in (self._daemon, *self._former):
             if daemon is not None:
                 daemon.kill()
-        self._sound()
+        self.watch.sound()
         self._books.close()
         created = self.witness.events["created"]
         faults = Counter(self.room.met) + Counter(self.counts)
@@ -106,7 +99,7 @@ class World:
             violations=self.witness.violations,
             trace=self._hash.hexdigest(),
             operations=created,
-            cycles=self.cycles,
+            cycles=self.watch.cycles,
             boundaries=self.boundaries,
             crashes=self.crashes,
             virtual_s=self.time.now_s,
@@ -115,9 +108,9 @@ class World:
             faults=faults,
             events=self.witness.events,
             begins=self._begins,
-            ends=self._ends(),
-            wanted=self._wanted(),
-            stable_s=self.stable_since,
+            ends=ends(self.room, self.shape),
+            wanted=wanted_text(self.shape, self.branch.model),
+            stable_s=self.watch.stable_since,
             boundary_names=self.boundary_names,
         )
 
@@ -136,22 +129,6 @@ class World:
             self.counts[f"killed {what}"] += 1
             self.crash(20.0)
             raise Killed
-
-    def _settings(self, store: str) -> Settings:
-        scenario = self.scenario
-        return Settings(
-            repository=str(self.home / "inventory.git"),
-            state_dir=self.home,
-            store_url=store or f"sqlite:///{self.home / 'store.sqlite'}",
-            observe=ObserveSettings(
-                interval_s=scenario.interval_s,
-                busy_interval_s=scenario.busy_interval_s,
-                backoff_max_s=60.0,
-                credentials_retry_s=60.0,
-                in_flight_max=max(32, min(512, scenario.nodes)),
-            ),
-            execute=ExecuteSettings(effects_in_flight_max=scenario.effects_max),
-        )
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -256,73 +233,8 @@ class World:
             self.witness.broken("a former daemon does nothing", f"it wrote {lines} lines")
 
     def _cycled(self, daemon: SimDaemon, result: CycleResult) -> None:
-        if daemon is not self._daemon:
-            return
-        self.cycles += 1
-        self._last = result
-        self._look(daemon, result)
-        if self.cycles % CHECK_CYCLES == 0:
-            self._sound()
-            self.witness.forget_over()
-        if self.time.now_s < self.quiet_s or result.plan is None:
-            return
-        plan = result.plan
-        newest = daemon.reconciler is not None and plan.revision.id == self.branch.git.head
-        as_desired = plan.totals.as_desired == plan.totals.nodes == self.shape.nodes
-        settled = newest and result.settled and as_desired
-        wrong = self._unlike() if settled else []
-        if self.stable_since is None and settled and not wrong:
-            self.stable_since = self.time.now_s
-        elif self.stable_since is not None and (wrong or plan.actions or plan.in_progress):
-            # A daemon that was killed meanwhile has not asked the machines yet: it only waits.
-            why = wrong[0] if wrong else result.sentence
-            self.witness.broken("stays as desired", why)
-
-    def _look(self, daemon: SimDaemon, result: CycleResult) -> None:
-        """Let the books see what only a whole cycle shows; not each time in a large fleet."""
-        self.witness.waves.look(self._moment(daemon))
-        often = 4 if self.shape.nodes <= WAITS_NODES_MAX else 64
-        if self.cycles % often or daemon.store is None or daemon.reconciler is None:
-            return
-        inventory = daemon.reconciler.inventory
-        if inventory is not None:
-            with suppress(StoreError):  # it may still be in the transaction that could not commit
-                self.witness.waits.look(daemon.store.memory(), inventory, result.at)
-
-    def _unlike(self) -> list[str]:
-        reconciler = self._daemon.reconciler if self._daemon is not None else None
-        if reconciler is None or reconciler.inventory is None:
-            return ["no daemon runs"]
-        return unlike(self.shape, self.branch.model, self.room, reconciler.inventory)
-
-    def _done(self) -> bool:
-        if self.witness.violations:
-            return True
-        since = self.stable_since
-        return since is not None and self.time.now_s >= since + STAYS_S
-
-    def _not_stable(self) -> None:
-        wrong = self._unlike()
-        said = self._last.sentence if self._last is not None else "no cycle"
-        self.witness.broken("becomes as desired", f"{len(wrong)}: {wrong[:3]}; {said}")
-
-    def _sound(self) -> None:
-        for text in self._books.unsound():
-            self.witness.broken("no slot without operation, no operation without end", text)
-
-    def _ends(self) -> dict[str, str]:
-        """What each machine truly is at the end."""
-        found = {}
-        for name in self.shape.names:
-            reading = self.room.true_reading(name)
-            found[name] = f"{reading.power} {reading.template_digest}"
-        return found
-
-    def _wanted(self) -> str:
-        """What the last commit wants of the machines, to compare two runs by."""
-        model = self.branch.model
-        versions = {key: model[key] for key in model if key.startswith("template/")}
-        return json.dumps([wanted(self.shape, model), versions], sort_keys=True)
+        if daemon is self._daemon:
+            self.watch.cycled(daemon, result, self._moment(daemon))
 
     def _happen(self, event: Event) -> None:
         self.tell(f"event {event.kind}")
@@ -363,7 +275,7 @@ class World:
         if self.time.now_s >= self.quiet_s:
             self.room.calls_max = 100_000
             self.branch.tidy()
-        plan = self._last.plan if self._last is not None else None
+        plan = self.watch.last.plan if self.watch.last is not None else None
         head = self.branch.git.head
         if plan is not None and self._daemon is not None and plan.revision.id == head:
             self.people.look(plan)
