@@ -58,6 +58,9 @@ def test_every_help_has_an_example(command: str) -> None:
     done = mw(command, "--help")
     assert done.returncode == 0
     assert f"Example: mw {command}" in done.stdout
+    usage = done.stdout.partition("\n\n")[0]
+    assert "...}" not in usage, "what may be repeated is told once"
+    assert "[[" not in usage, "and so is what may be left out"
     if command in PRINTS_DATA:
         assert "--format" in done.stdout
 

@@ -75,7 +75,7 @@ def adopt(
 
 def forget(
     nodes: Annotated[
-        list[str], typer.Argument(metavar="NODE...", help="Names or ranges, in git or not.")
+        list[str], typer.Argument(metavar="NODE", help="Names or ranges, in git or not.")
     ],
     config: ConfigOption = None,
 ) -> None:

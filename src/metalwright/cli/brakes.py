@@ -28,7 +28,7 @@ from metalwright.settings import Settings
 from metalwright.store import Store
 
 NodesArgument = Annotated[
-    list[str], typer.Argument(metavar="NODE...", help="Names, ranges (r640-[01-16]) or selectors.")
+    list[str], typer.Argument(metavar="NODE", help="Names, ranges (r640-[01-16]) or selectors.")
 ]
 REASON_CHARACTERS_MAX = 1_000
 

@@ -176,7 +176,7 @@ def _ending(each: InProgress, seen: Look) -> str:
 
 
 def history(
-    node: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Only this node.")] = None,
+    node: Annotated[str | None, typer.Argument(metavar="NODE", help="Only this node.")] = None,
     count: Annotated[
         int, typer.Option("--count", min=1, max=10_000, help="How many commits.")
     ] = COMMITS_SHOWN,

@@ -40,7 +40,7 @@ HOLDERS_SHOWN_MAX = 4
 COARSE_S = 3_600
 """From an hour on, a time is told in minutes."""
 
-NodeOption = Annotated[str | None, typer.Argument(metavar="[NODE]", help="Only this node.")]
+NodeOption = Annotated[str | None, typer.Argument(metavar="NODE", help="Only this node.")]
 _WAITING = ("#", "node", "pool", "verb", "priority", "waited", "waits for", "starts", "done")
 _RUNNING = ("node", "pool", "verb", "stage", "attempt", "for", "left")
 
