@@ -6,7 +6,9 @@ inventory, and `put PATH` writes the lines below it that begin with `| ` to a fi
 `speed N` sets how much faster than life the simulated machines are, `faults SPEC...` what is wrong
 with them, and `daemon until TEXT` lets a daemon run until `mw status` shows the text, then ends it.
 Instants and ages are replaced by words, since they are never the same twice, and commit ids by
-`<commit 1>`, `<commit 2>` and so on, so that an edit of the example is no difference here.
+`<commit 1>`, `<commit 2>` and so on, so that an edit of the example is no difference here. So are
+digests of changes by `<digest>`; in a file that is `put` that word is the one that was last shown
+to be acknowledged.
 
 METALWRIGHT_REWRITE_GOLDEN=1 writes what was answered into the files. Read the difference.
 """
@@ -45,7 +47,10 @@ backoff_max_s = 1
 REPLACED = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"), "<instant>"),
     (re.compile(r"\b(\d+[dhms])+ ago\b"), "<age> ago"),
+    (re.compile(r"(?<=, changes )[0-9a-f]{12}\b"), "<digest>"),
+    (re.compile(r"(?<=acknowledge: \[)[0-9a-f]{12}\b"), "<digest>"),
 )
+ACKNOWLEDGE = re.compile(r"acknowledge: \[([0-9a-f]{12})\]")
 
 
 @dataclass
@@ -57,6 +62,8 @@ class Session:
     commits: list[str] = field(default_factory=list)
     speed: str = "2000"
     faults: str = ""
+    digest: str = "<digest>"
+    interrupted: bool = False
 
     def __post_init__(self) -> None:
         self.settings()
@@ -86,7 +93,8 @@ class Session:
         if words[0] == "put":
             target = self.home / "inventory" / words[1]
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text("".join(f"{each}\n" for each in content), encoding="utf-8")
+            text = "".join(f"{each}\n" for each in content).replace("<digest>", self.digest)
+            target.write_text(text, encoding="utf-8")
             return []
         if words[0] == "example":
             subprocess.run(["cp", "-r", f"{EXAMPLE}/.", self.home / "inventory"], check=True)
@@ -123,6 +131,7 @@ class Session:
         finally:
             daemon.terminate()
             daemon.wait(TIMEOUT_S)
+            self.interrupted = True
 
     def _command(self, words: list[str]) -> list[str]:
         where = self.home
@@ -148,10 +157,16 @@ class Session:
             head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=where, text=True)
             self.commits.append(head.strip())
         text = done.stdout.replace(str(self.home), "~")
+        for shown in ACKNOWLEDGE.finditer(text):
+            self.digest = shown[1]
         for number, commit in enumerate(self.commits, start=1):
             text = re.sub(rf"\b{commit[:7]}[0-9a-f]*\b", f"<commit {number}>", text)
         for pattern, word in REPLACED:
             text = pattern.sub(word, text)
+        if "apply" in words:
+            self.interrupted = False
+        if self.interrupted:  # in which cycle the daemon was stopped is never the same
+            text = re.sub(r"(?<=the last one said: ).*(?= \(<instant>\))", "<sentence>", text)
         if "queue" in words:  # the widths of its columns follow the times
             text = re.sub(r"(?<=\S) {2,}", "  ", re.sub(r"\b(\d+[dhms])+\b", "<time>", text))
         answer = [line.rstrip() for line in text.splitlines()]
