@@ -65,7 +65,7 @@ class Granting:
 
     def _offer(self, waiting: Waiting, limits: Mapping[str, int]) -> Answer:
         if self._granted >= ADMISSIONS_MAX:
-            self._last = "the next cycle"
+            self._last = "its turn in the next cycle"
             self._changes.due.append(self._view.now + NEXT_CYCLE)
             return Answer.ENOUGH
         if not self._steps.may_start_effects():
@@ -84,7 +84,7 @@ class Granting:
         name = waiting.node
         operation = self._operations.pending.get(name)
         if operation is None or operation.id != waiting.key:
-            return "to be over"  # ended since the line was made up
+            return "its end"  # it ended since the line was made up
         if waiting.key not in self._planned and name not in self._fresh:
             return "not in the plan"
         if self._view.node(name) is None:
