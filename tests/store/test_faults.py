@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from postgres import TEMPLATE, Server
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from store_samples import NOW, admitted, an_applied, an_operation, ended
 
 from metalwright.errors import StoreError
@@ -134,6 +136,21 @@ def test_a_database_that_somebody_keeps_locked_is_an_error(
             assert time.monotonic() - began < 10
             assert everything(store) == before, "whoever looks does not wait"
         check_that_it_works(store, other, before)
+
+
+def test_a_commit_that_fails_leaves_no_transaction_open(opened: Callable[[], Store]) -> None:
+    store, again = opened(), opened()
+    prepare(store)
+    before = everything(again)
+
+    def fail(_connection: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("the disk is full"))
+
+    event.listen(store._engine, "commit", fail)
+    with pytest.raises(StoreError, match="disk is full"):
+        cycle(store)
+    event.remove(store._engine, "commit", fail)
+    check_that_it_works(store, again, before)
 
 
 @pytest.mark.live

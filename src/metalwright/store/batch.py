@@ -51,7 +51,12 @@ class Batch:
             raise StoreError("a write of this batch failed: nothing of it is kept")
         if self.ledger is not None:
             self.ledger.flush()
-            self.ledger.connection.commit()
+            try:
+                self.ledger.connection.commit()
+            except BaseException:
+                # The transaction may still be open, and no other could begin on this connection.
+                self.ledger.connection.invalidate()
+                raise
 
     def close(self) -> None:
         """Roll back what was not committed."""
