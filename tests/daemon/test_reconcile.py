@@ -329,3 +329,20 @@ def test_with_a_broken_head_the_last_commit_that_was_carried_out_stays_in_force(
     assert plan is not None
     assert plan.revision.id == carried_out
     assert plan.abandoned_revision is None
+
+
+def test_a_history_without_what_was_carried_out_starts_nothing(rig: Rig, fleet: Fleet) -> None:
+    reconciler = Reconciler(fleet)
+    as_desired(reconciler)
+    carried_out = rig.loan("n1")
+    reconciler.cycle()
+    before = {each.id for each in fleet.store.operations(None, 9)}
+    assert before
+    rig.git("reset", "-q", "--hard", "HEAD~1")
+    rig.loan("n2")
+    for _ in range(2):
+        plan = reconciler.cycle().plan
+        assert plan is not None
+        assert plan.abandoned_revision == carried_out
+        assert plan.actions == ()
+    assert {each.id for each in fleet.store.operations(None, 9)} == before

@@ -509,7 +509,64 @@ PLANS = (
     ),
 )
 
-MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS)
+RECOVERY = (
+    Mutant(
+        bug="a slot is given back by time",
+        file="store/ledger.py",
+        before="        if any(standing.count(scope) >= limit for",
+        after="        from datetime import timedelta\n"
+        "        from sqlalchemy import select\n"
+        "        from metalwright.store.schema import slots\n"
+        "        old = slots.c.granted_at < at - timedelta(hours=1)\n"
+        "        for holder in set(self.run(select(slots.c.operation_id).where(old)).scalars()):\n"
+        "            self._freed.update(standing.release(holder))\n"
+        "        if any(standing.count(scope) >= limit for",
+        caught_by="tests/store/test_store.py::test_time_alone_gives_no_slot_back",
+    ),
+    Mutant(
+        bug="the first effect is asked for before the slot is taken",
+        file="execute/granting.py",
+        before="        if not self._changes.admit(begun, limits):\n"
+        '            return "a slot"\n'
+        '        self._steps.step(begun, "")\n',
+        after='        self._steps.step(begun, "")\n'
+        "        if not self._changes.admit(begun, limits):\n"
+        '            return "a slot"\n',
+        caught_by=EXECUTE + "test_engine.py",
+    ),
+    Mutant(
+        bug="an empty store adopts every node",
+        file="plan/decide.py",
+        before="    if remembered is None:\n        return Found(line=not_adopted(name))\n",
+        after="    if remembered is None:\n"
+        "        from metalwright.model.operation import NodeMemory\n\n"
+        '        remembered = NodeMemory(node=name, adopted_at=desired.at, adopted_by="")\n',
+        caught_by=PLAN + "test_make.py::test_an_empty_memory_starts_nothing_at_all",
+    ),
+    Mutant(
+        bug="a BMC that does not answer counts as power off",
+        file="model/observed.py",
+        before="return self.reading.power if self.reading is not None else Power.UNKNOWN",
+        after="return self.reading.power if self.reading is not None else Power.OFF",
+        caught_by=PLAN + "test_make.py",
+    ),
+    Mutant(
+        bug="a broken commit drops the last good revision",
+        file="daemon/reconcile.py",
+        before="        if self.inventory is not None:\n            return\n        kept =",
+        after="        self.inventory = None\n        return\n        kept =",
+        caught_by="tests/daemon/test_reconcile.py::test_with_a_broken_head_the_last_commit_that_was_carried_out_stays_in_force",
+    ),
+    Mutant(
+        bug="the daemon does not ask whether history was rewritten",
+        file="daemon/reconcile.py",
+        before="            and not self.fleet.repository.is_ancestor(last, head)\n",
+        after="            and self.fleet.repository.is_ancestor(head, head) is None\n",
+        caught_by="tests/daemon/test_reconcile.py::test_a_history_without_what_was_carried_out_starts_nothing",
+    ),
+)
+
+MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS, *RECOVERY)
 
 SEEDS: dict[str, int] = {
     "a slot is kept after the end": 100,

@@ -222,6 +222,16 @@ def test_admission_takes_a_slot_in_every_scope_or_in_none(store: Store) -> None:
     assert [line.detail for line in store.journal("n3", 1)] == ["fleet#1, label/rack=a01#0"]
 
 
+def test_time_alone_gives_no_slot_back(store: Store) -> None:
+    adopt(store, "n1", "n2")
+    store.create([an_operation("o1", "n1"), an_operation("o2", "n2")], NOW, None)
+    assert store.admit(admitted(an_operation("o1", "n1")), {"fleet": 1}, NOW)
+    for days in (1, 1_000):
+        later = NOW + timedelta(days=days)
+        assert not store.admit(admitted(an_operation("o2", "n2")), {"fleet": 1}, later)
+    assert store.slots() == {"fleet": {0: "o1"}}
+
+
 def test_a_lowered_limit_admits_nothing_until_the_scope_has_drained(store: Store) -> None:
     adopt(store, *(f"n{i}" for i in range(5)))
     store.create([an_operation(f"o{i}", f"n{i}") for i in range(5)], NOW, None)
