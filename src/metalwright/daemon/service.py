@@ -177,7 +177,7 @@ class Service:
                 self.log.error(str(finding))
 
     def _save(self, fleet: Fleet, reconciler: Reconciler, result: CycleResult) -> None:
-        """Keep what `mw status` reads: every `SAVE_INTERVAL_S` at most while busy, and at the end."""
+        """Keep what `mw status` reads: now and then while busy, and at the end."""
         self._saved_at = result.at
         try:
             with fleet.store.batch():
