@@ -41,9 +41,8 @@ class World:
         daemons: type[SimDaemon] = SimDaemon,
         store: str = "",
     ) -> None:
-        self._daemons = daemons
+        self._daemons, self._say = daemons, tell
         self.scenario, self.home, self.shape = scenario, home, scenario.shape
-        self._say = tell
         self._hash = hashlib.blake2b(digest_size=16)
         self.time = Scheduler(scenario.seed)
         self.clock = VirtualClock(self.time)
@@ -56,8 +55,7 @@ class World:
         self._daemon: SimDaemon | None = None
         self._former: list[SimDaemon] = []
         self._known: set[str] = set()
-        self.clock_set = 0
-        self._number = 0
+        self._number = self.clock_set = 0
         self.settings = settings_of(scenario, home, store)
         if not store:
             new_store(home / "store.sqlite")
@@ -89,8 +87,7 @@ class World:
                 daemon.kill()
         self.watch.sound()
         self._books.close()
-        created = self.witness.events["created"]
-        faults = Counter(self.room.met) + Counter(self.counts)
+        faults = self.room.met + self.counts
         faults["waits within their bound"] = self.witness.waits.kept
         faults["waves passed"] = self.witness.waves.passed
         faults["rollouts paused"] = self.witness.waves.pauses
@@ -98,7 +95,7 @@ class World:
             scenario=self.scenario,
             violations=self.witness.violations,
             trace=self._hash.hexdigest(),
-            operations=created,
+            operations=self.witness.events["created"],
             cycles=self.watch.cycles,
             boundaries=self.boundaries,
             crashes=self.crashes,
@@ -170,8 +167,7 @@ class World:
         self._number += 1
         self._daemon = self._daemons(self.around, self._number)
         self._daemon.start()
-        was_set = self.clock_set > 0
-        self.witness.process_began(self._number, clock_was_set=was_set)
+        self.witness.process_began(self._number, clock_was_set=self.clock_set > 0)
 
     def crash(self, down_s: float) -> None:
         """Kill the daemon as soon as its present task has given the processor back."""
@@ -219,9 +215,9 @@ class World:
             self.room.boots_nothing |= {
                 each.digest for each in inventory.resolved.values() if BAD in each.kernel_args
             }
-        branch = self.branch
+        revision = inventory.revision.id if inventory is not None else self.branch.git.head
         return Moment(
-            model=branch.models[inventory.revision.id] if inventory is not None else branch.model,
+            model=self.branch.models[revision],
             plan=reconciler.last_plan if reconciler is not None else None,
             began_s=daemon.began_s if daemon is not None else 0.0,
             process=daemon.number if daemon is not None else 0,
@@ -276,8 +272,8 @@ class World:
             self.room.calls_max = 100_000
             self.branch.tidy()
         plan = self.watch.last.plan if self.watch.last is not None else None
-        head = self.branch.git.head
-        if plan is not None and self._daemon is not None and plan.revision.id == head:
+        newest = plan is not None and plan.revision.id == self.branch.git.head
+        if plan is not None and newest and self._daemon is not None:
             self.people.look(plan)
         self.time.at(self.time.now_s + OPERATOR_S, self._people)
 
