@@ -60,7 +60,7 @@ def test_a_pipe_gets_every_row_whole_on_one_line(tmp_path: Path, repository: Pat
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert rows["node"].endswith("state")
-    assert rows["n1"].endswith("take it over with `mw adopt NODE`")
+    assert rows["n1"].endswith("take it over with `mw adopt n1`")
     assert "NOT_ADOPTED" in rows["n2"]
 
 
