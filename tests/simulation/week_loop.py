@@ -19,9 +19,10 @@ import random
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
-from heapq import heappop, heappush
+from heapq import heappop
 from typing import cast
 
+from week_agenda import Agenda
 from week_figures import Attempt, Figures, Rollout, Use
 from week_fleet import (
     FLEET_LIMIT,
@@ -35,9 +36,9 @@ from week_fleet import (
 from week_machines import SILENT, Machines, next_silence
 from week_memory import Remembered
 from week_promises import Promises
+from week_situations import CAPABILITIES, Situations, operation_of
 
 from metalwright.execute.advance import decide
-from metalwright.execute.deadlines import stage_timeouts
 from metalwright.execute.life import again, answered, backoff_s, begin, ended
 from metalwright.execute.operations import Operations
 from metalwright.execute.ports import Journal
@@ -54,14 +55,12 @@ from metalwright.execute.situation import (
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.limits import is_retry
 from metalwright.model.observed import Observation, Observed
-from metalwright.model.operation import EffectKind, Operation, OperationState
+from metalwright.model.operation import Operation, OperationState
 from metalwright.model.plan import Fate, Plan
-from metalwright.model.policy import StageTimeouts
 from metalwright.model.waiting import Answer, Waiting
 from metalwright.plan import PlanContext, check, make
 from metalwright.schedule import desired
 
-CAPABILITIES = frozenset(EffectKind)
 CONTEXT = PlanContext(capabilities={"fake": CAPABILITIES})
 TICK = timedelta(milliseconds=1)
 ROLLOUT_DAYS = (0.5, 2.5, 4.5)
@@ -87,20 +86,9 @@ class Week:
         self.superseded: dict[str, str] = {}
         self.rollout_of: dict[str, Rollout] = {}
         self.attempt_of: dict[str, Attempt] = {}
-        self.timeouts: dict[str, StageTimeouts] = {}
-        self.events: list[tuple[datetime, int, str, str]] = []
-        self.woken_at: dict[str, datetime] = {}
-        self.number = 0
+        self.situations = Situations()
+        self.agenda = Agenda()
         self.moved = False  # something waits, or is free, since slots were last offered
-
-    def at(self, when: datetime, kind: str, name: str = "") -> None:
-        self.number += 1
-        heappush(self.events, (when, self.number, kind, name))
-
-    def wake(self, when: datetime, name: str) -> None:
-        """Look at an operation then, and not before."""
-        self.woken_at[name] = when
-        self.at(when, "wake", name)
 
     def run(self) -> Figures:
         """Let the week pass, and what was begun in it come to its end."""
@@ -111,15 +99,15 @@ class Week:
         self.operations.follow(self.inventory)
         for day in ROLLOUT_DAYS:
             if T0 + timedelta(days=day) < self.end:
-                self.at(T0 + timedelta(days=day), "commit")
-        self.at(next_silence(self.now), "silence")
+                self.agenda.at(T0 + timedelta(days=day), "commit")
+        self.agenda.at(next_silence(self.now), "silence")
         self._boundary()
-        while self.events:
-            when, _, kind, name = heappop(self.events)
+        while self.agenda.events:
+            when, _, kind, name = heappop(self.agenda.events)
             self.figures.use_of.let_pass((when - self.now).total_seconds())
             self.now = when
             self._meet(kind, name)
-            if self.moved and (not self.events or self.events[0][0] > self.now):
+            if self.moved and (not self.agenda.events or self.agenda.events[0][0] > self.now):
                 self._admit()
         self.figures.conclude(limit_as_declared)
         return self.figures
@@ -133,10 +121,8 @@ class Week:
             self._silence()
         elif kind == "due":
             self.moved = True
-        elif self.woken_at.get(name) == self.now and name in self.operations.running:
+        elif self.agenda.woken_at.get(name) == self.now and name in self.operations.running:
             self._step(self.operations.running[name], self._situation(name))
-
-    # -- plans -----------------------------------------------------------------------------------
 
     def _commit(self) -> None:
         self.revision += 1
@@ -150,14 +136,14 @@ class Week:
     def _boundary(self) -> None:
         change_at = self._plan(None)
         if change_at is not None and change_at < self.end:
-            self.at(change_at, "boundary")
+            self.agenda.at(change_at, "boundary")
 
     def _silence(self) -> None:
         """Some BMCs cease to answer, or answer again."""
         self.answers = {**self.answers, **self.machines.observe_silent(self.now)}
         self.moved = True
         if self.now < self.end or self.operations.of:
-            self.at(next_silence(self.now), "silence")
+            self.agenda.at(next_silence(self.now), "silence")
 
     def _plan(self, rollout: Rollout | None) -> datetime | None:
         began = time.process_time()
@@ -178,58 +164,25 @@ class Week:
                 self._finish(self.operations.of[line.node], OperationState.CANCELLED)
             elif line.fate is Fate.SUPERSEDE:
                 self.superseded[line.node] = line.why
-                self.wake(self.now, line.node)
+                self.agenda.wake(self.now, line.node)
         for action in plan.actions:
-            operation = Operation(
-                id=f"{self.dice.getrandbits(64):016x}",
-                node=action.node,
-                verb=action.verb,
-                state=OperationState.PENDING,
-                target=action.target,
-                holder=action.holder,
-                pool=action.pool,
-                priority=action.priority,
-                stages=action.stages,
-                commit=plan.revision,
-                source=action.source,
-                created_at=self.now,
-                destroys_data=action.destroys_data,
-                disruptive=action.disruptive,
-            )
+            key = f"{self.dice.getrandbits(64):016x}"
+            operation = operation_of(action, plan, key, self.now)
             if rollout is not None:
                 self.rollout_of[operation.id] = rollout
                 rollout.operations += 1
             self._join(operation)
             self.promises.at_once()
 
-    # -- one operation ---------------------------------------------------------------------------
-
     def _situation(self, name: str) -> Situation:
         operation = self.operations.of[name]
-        digest = operation.target.digest
-        if digest not in self.timeouts:
-            template = operation.target.template
-            own = template.timeouts if template is not None else None
-            policy = self.inventory.rules.timeouts
-            self.timeouts[digest] = stage_timeouts(own, policy, {}).timeouts
-        return Situation(
-            now=self.now,
-            started_at=T0,
-            node=self.inventory.nodes[name],
-            observation=self.machines.observe(name, self.now),
-            timeouts=self.timeouts[digest],
-            observation_ttl_s=self.inventory.rules.observation_ttl,
-            capabilities=CAPABILITIES,
-            tries_max=3,
-            settle_s=5.0,
-            superseded=self.superseded.get(name, ""),
-        )
+        seen, why = self.machines.observe(name, self.now), self.superseded.get(name, "")
+        return self.situations.of(operation, self.inventory, seen, why)
 
     def _step(self, operation: Operation, situation: Situation) -> None:
         """All that one look at a machine leads to."""
         while True:
-            decision = decide(operation, situation)
-            match decision:
+            match decision := decide(operation, situation):
                 case Enter(operation=after) | Resolve(operation=after):
                     operation = after
                 case Do(operation=after):
@@ -247,7 +200,7 @@ class Week:
                     return
                 case Fail():
                     operation = replace(operation, failing=True, last_error=decision.error)
-                    self.wake(self.now + TICK, operation.node)
+                    self.agenda.wake(self.now + TICK, operation.node)
                     break
                 case Wait(until=until):
                     self._look_again(operation, until)
@@ -262,7 +215,7 @@ class Week:
             when = min(when, shown)
         if operation.intent_at is not None and operation.tries > 0:
             when = min(when, self.now + READ_BACK)
-        self.wake(max(when, self.now) + TICK, operation.node)
+        self.agenda.wake(max(when, self.now) + TICK, operation.node)
 
     def _fail(self, operation: Operation, failure: Fail) -> None:
         if failure.final or operation.attempt >= RETRIES.attempts_max:
@@ -272,7 +225,7 @@ class Week:
         self.figures.operations["retried"] += 1
         self._release(operation)
         self._join(again(operation, failure.error, T0, self.now + pause))
-        self.at(self.now + pause, "due")
+        self.agenda.at(self.now + pause, "due")
 
     def _finish(self, operation: Operation, state: OperationState) -> None:
         name = operation.node
@@ -290,8 +243,6 @@ class Week:
         self.operations.drop(name)
         self.superseded.pop(name, None)
         self.remembered.ended(ended(operation, state, self.now), self.now)
-
-    # -- slots -----------------------------------------------------------------------------------
 
     def _join(self, operation: Operation) -> None:
         """It waits for its slots from now on, or from the end of its pause on."""
