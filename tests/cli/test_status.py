@@ -32,7 +32,9 @@ def mw(
     return subprocess.run(
         [sys.executable, "-m", "metalwright", *words],
         cwd=where,
-        env=kept | {"METALWRIGHT_STATE_DIR": str(where / "state"), "COLUMNS": "60"} | environment,
+        env=kept
+        | {"METALWRIGHT_STATE_DIR": str(where / "state"), "COLUMNS": "60", "LINES": "25"}
+        | environment,
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
