@@ -19,8 +19,8 @@ RECIPES = {
     "mixed": Recipe(features=True),
     "back": Recipe(changes=(3, 6), nodes=(10, 40), crashes=(0, 2), back=True),
     "turnover": Recipe(
-        nodes=(120, 300),
-        changes=(80, 110),
+        nodes=(240, 300),
+        changes=(100, 110),
         faulty=(0.0, 0.1),
         crashes=(1, 6),
         speed=(30.0,),

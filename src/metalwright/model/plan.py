@@ -190,8 +190,9 @@ class Plan:
     then nothing is started, and this revision must not be remembered as applied. `consents` are the
     keys of the changes that a commit acknowledges and that are to be remembered, `rollouts` the
     rollouts as they are from now on (those that this plan ends among them), `holds_in_git` the
-    nodes whose local hold git declares by now. `next_due_at` is the next instant at which time alone
-    moves something of this plan: a rollout that has soaked, a node that had to be seen healthy.
+    nodes whose local hold git declares by now. `next_due_at` is the next instant at which time
+    alone moves something of this plan: a rollout that has soaked, a node that had to be seen
+    healthy.
     """
 
     format: Literal["metalwright.plan/v1"] = PLAN_FORMAT
