@@ -100,6 +100,11 @@ def test_what_git_holds_is_left_to_git(lab: Lab) -> None:
     assert "held in git already" in lab.mw("hold", "n3", "--reason", "more", code=1)
     status = lab.mw("status")
     assert "n3 (in git): a fan is changed" in status
+    assert HOLD in (lab.inventory / "all.yaml").read_text()
+    ends = HOLD.replace("}", ", until: 2099-01-01T00:00:00Z}")
+    lab.write((lab.inventory / "all.yaml").read_text().replace(HOLD, ends))
+    lab.commit("The fan is there in time")
+    assert "held 1: n3" in lab.mw("hold", "n3", "--reason", "for longer than git says")
 
 
 def test_nodes_that_nobody_handed_over_need_no_brake(lab: Lab) -> None:

@@ -170,6 +170,25 @@ def test_git_takes_over_a_hold_that_was_put_on_here(world):
     world.converged()
 
 
+def test_a_hold_of_git_that_ends_leaves_the_one_that_was_put_on_here(world):
+    brake(world, "here")
+    in_git(world, "n-1", until=T0 + hours(1))
+    edit(world)
+    plan = world.plan()
+    assert plan.holds_in_git == ()
+    line = world.blocked("n-1")
+    assert line.message.startswith(
+        "held in git until 2026-11-20T09:00:00Z: cabling; besides: held by ada since"
+    )
+    assert line.next_attempt_at is None, "the end of git's hold lets nothing go"
+    world.succeed()
+    world.forward(hours(2))
+    assert world.blocked("n-1").message.startswith("held by ada since")
+    wrong = replace(world.plan(), holds_in_git=("n-1",))
+    assert "n-1: says the wrong thing about a hold" in complaints(world, wrong)
+    world.converged()
+
+
 def test_a_quarantine_outlives_what_git_wants_and_every_hold(world):
     brake(world, "quarantine")
     brake(world, "here")

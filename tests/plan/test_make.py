@@ -601,19 +601,20 @@ def test_a_freeze_holds_what_has_no_priority_over_it(world):
     world.nothing_left()
 
 
-def test_what_failed_is_not_tried_again_until_something_changes(world):
+@pytest.mark.parametrize(("attempt", "told"), [(1, "1 attempt"), (3, "3 attempts")])
+def test_what_failed_is_not_tried_again_until_something_changes(world, attempt, told):
     lend(world)
     failed = world.operation(
         "n-1",
         state=OperationState.FAILED,
         stage=Stage.BOOT,
-        attempt=3,
+        attempt=attempt,
         last_error="no boot within 20m",
     )
     world.interrupted("n-1", failed=failed)
     blocked = world.blocked("n-1")
     assert blocked.reason is BlockedReason.OPERATION_FAILED
-    assert "deploy failed at boot after 3 attempts: no boot within 20m" in blocked.message
+    assert f"deploy failed at boot after {told}: no boot within 20m" in blocked.message
     assert "`mw retry NODE`" in blocked.message
     world.converged()
     world.fleet.template("ci", kernel_args=("fixed",))

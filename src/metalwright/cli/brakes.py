@@ -54,10 +54,15 @@ class Chosen:
         """Those that somebody handed over."""
         return [name for name in self.names if name in self.memory.nodes]
 
-    def held_in_git(self) -> list[str]:
-        """Those that git holds at this moment."""
+    def held_in_git(self, *, without_end: bool = False) -> list[str]:
+        """Those that git holds at this moment; only those `without_end` if that is asked for."""
         wanted = self.desired.nodes if self.desired is not None else {}
-        return [name for name in self.names if name in wanted and wanted[name].hold is not None]
+        holds = {name: wanted[name].hold for name in self.names if name in wanted}
+        return [
+            name
+            for name, hold in holds.items()
+            if hold is not None and not (without_end and hold.until is not None)
+        ]
 
     def under_way(self) -> Mapping[str, Operation]:
         """Their unfinished operations."""
@@ -125,8 +130,8 @@ def hold(
     """Start nothing on these nodes until `mw resume`.
 
     A brake that git does not know of: what is pending there is dropped, what runs gives way at its
-    next safe point. The answer has the words that make it permanent in git; once git holds a node,
-    its hold is the only one.
+    next safe point. The answer has the words that make it permanent in git; once git holds a node
+    without an end, its hold is the only one.
 
     Example: mw hold r640-07 --reason 'a fan is being changed'
     """
@@ -136,7 +141,7 @@ def hold(
         )
     settings = settings_from(config, repository=repo)
     with opened(settings, nodes) as (store, chosen):
-        in_git = chosen.held_in_git()
+        in_git = chosen.held_in_git(without_end=True)
         free = sorted(set(chosen.adopted).difference(in_git))
         held = store.hold(free, reason.strip(), getpass.getuser(), system_clock())
         ending = {name: one for name, one in chosen.under_way().items() if name in held}

@@ -104,11 +104,12 @@ def held(case: Case) -> No | None:
     found = braked(case.wanted, case.remembered)
     if found is None:
         return None
-    until = case.wanted.hold.until if case.wanted.hold is not None else None
+    wanted, here = case.wanted.hold, case.remembered.hold
+    ends = found[0] is BlockedReason.HELD and here is None
     return No(
         reason=found[0],
         message=found[1],
-        next_attempt_at=until if found[0] is BlockedReason.HELD else None,
+        next_attempt_at=wanted.until if ends and wanted is not None else None,
     )
 
 
@@ -145,9 +146,10 @@ def _failed(case: Case, found: Difference) -> No | None:  # noqa: ARG001
         )
     stage = f" at {failed.stage.value}" if failed.stage is not None else ""
     error = failed.last_error or "no reason given"
+    attempts = "1 attempt" if failed.attempt == 1 else f"{failed.attempt} attempts"
     return No(
         reason=BlockedReason.OPERATION_FAILED,
-        message=f"{failed.verb.value} failed{stage} after {failed.attempt} attempts: {error};"
+        message=f"{failed.verb.value} failed{stage} after {attempts}: {error};"
         " mend it and `mw retry NODE`, or commit a change",
     )
 

@@ -103,7 +103,7 @@ def _should_be_told(name: str, facts: Facts) -> str:
 
 
 def holds(plan: Plan, facts: Facts) -> Iterator[str]:
-    """A local hold is given up just where git has one in force."""
+    """A local hold is given up just where git has one in force that does not end by itself."""
     both = {
         name
         for name in facts.checked.held_in_git

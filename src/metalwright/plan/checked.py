@@ -29,12 +29,16 @@ class Checked:
     def begin(self, now: Ground) -> None:
         """Work out what is to be looked at because the values of a node are others.
 
-        `held_in_git` are from then on the nodes that git holds.
+        `held_in_git` are from then on the nodes that git holds without an end.
         """
         before, self._ground = self._ground, None  # nothing is trusted after an exception
         if before is None or before.desired.nodes is not now.desired.nodes:
             wanted = now.desired.nodes
-            self.held_in_git = {name for name, one in wanted.items() if one.hold is not None}
+            self.held_in_git = {
+                name
+                for name, one in wanted.items()
+                if one.hold is not None and one.hold.until is None
+            }
         after = (now.desired.nodes, now.observed.nodes, now.memory.nodes)
         if (
             before is None
