@@ -10,12 +10,13 @@ import pytest
 
 from metalwright.execute.expected import GUESSES_S, Durations, Span
 from metalwright.execute.forecast import queue
-from metalwright.execute.place import Place, WaitsFor
+from metalwright.execute.place import Kept, Place, WaitsFor, kept_back
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Memory, Operation, Stage, StageTimes, Verb
 from metalwright.model.plan import Blocked, BlockedReason
 from metalwright.model.policy import FleetLimits, StartRate
+from metalwright.model.template import Timeouts
 
 from .execute_rig import RULES, START, STEP_S, Rig, a_node, a_target, an_inventory
 
@@ -140,32 +141,46 @@ def test_one_that_runs_may_wait_for_a_start_token(rig: Rig) -> None:
     assert [place.scope for place in tokens] == ["start/rack=a01"]
     assert tokens[0].until is not None
     assert tokens[0].until > rig.clock()
+    # Its boot has not begun, however long it waits: all of it comes after the token.
+    assert tokens[0].ends_at == tokens[0].until + timedelta(seconds=100)
+    waits = rig.operation(tokens[0].node)
+    durations = Durations(rig.inventory, MEASURED)
+    assert durations.rest(waits, START + timedelta(days=1)) == Span(100.0, guessed=False)
     # Those behind are expected one token after the other.
     last = max(place.ends_at for place in found.values() if place.position is not None)
     assert last >= tokens[0].until + 5 * timedelta(seconds=600)
 
 
 @pytest.mark.parametrize(
-    ("reason", "waits_for"),
+    ("reason", "told"),
     [
-        (BlockedReason.HELD, WaitsFor.HOLD),
-        (BlockedReason.FROZEN, WaitsFor.FREEZE),
-        (BlockedReason.ROLLOUT_WAITS, WaitsFor.ROLLOUT),
-        (BlockedReason.ROLLOUT_PAUSED, WaitsFor.ROLLOUT),
-        (BlockedReason.NOT_ADOPTED, None),
+        (BlockedReason.HELD, True),
+        (BlockedReason.FROZEN, True),
+        (BlockedReason.BLAST_RADIUS, True),
+        (BlockedReason.ROLLOUT_WAITS, True),
+        (BlockedReason.ROLLOUT_PAUSED, True),
+        (BlockedReason.NOT_ADOPTED, False),
     ],
 )
-def test_what_is_kept_back_is_told_with_the_words_of_the_plan(
-    rig: Rig, reason: BlockedReason, waits_for: WaitsFor | None
+def test_what_is_kept_back_by_the_same_is_one_entry_with_the_words_of_the_plan(
+    rig: Rig, reason: BlockedReason, told: bool
 ) -> None:
-    line = Blocked(
-        node="n0", reason=reason, message="because", verb=Verb.REBOOT, next_attempt_at=START
+    lines = tuple(
+        Blocked(node=name, reason=reason, message=why, verb=verb, next_attempt_at=START)
+        for name, why, verb in (
+            ("n10", "because", Verb.REBOOT),
+            ("n2", "because", Verb.REBOOT),
+            ("n3", "another reason", Verb.DEPLOY),
+            ("n1", "as git wants it", None),
+        )
     )
-    idle = Blocked(node="n1", reason=reason, message="as git wants it")
-    plan = replace(rig.plan(), actions=(), blocked=(line, idle))
-    found = queue(plan, rig.inventory, rig.store.memory(), rig.observed)
-    told = [(place.node, place.waits_for, place.why, place.until) for place in found]
-    assert told == ([("n0", waits_for, "because", START)] if waits_for else [])
+    plan = replace(rig.plan(), actions=(), blocked=lines)
+    expected = (
+        Kept(reason=reason, nodes=("n2", "n10"), why="because", until=START),
+        Kept(reason=reason, nodes=("n3",), why="another reason", until=START),
+    )
+    assert kept_back(plan) == (expected if told else ())
+    assert queue(plan, rig.inventory, rig.store.memory(), rig.observed) == ()
 
 
 def test_durations_are_medians_or_marked_guesses() -> None:
@@ -175,6 +190,19 @@ def test_durations_are_medians_or_marked_guesses() -> None:
     assert measured.all(STAGES, "n0", TARGET) == Span(120.0, guessed=False)
     guessed = Durations(inventory, {})
     assert guessed.stage(Stage.BOOT, "n0", TARGET) == Span(GUESSES_S[Stage.BOOT], guessed=True)
+
+
+def test_no_expected_time_lies_above_the_time_out_of_its_stage() -> None:
+    assert TARGET.template is not None
+    own = replace(TARGET.template, timeouts=Timeouts(boot=50))
+    target = replace(TARGET, template=own)
+    rules = replace(RULES, timeouts=Timeouts(soft_power_off=5, power_off=7, boot=80))
+    inventory = an_inventory([a_node("n0")], rules)
+    guessed, measured = Durations(inventory, {}), Durations(inventory, MEASURED)
+    assert guessed.stage(Stage.POWER_OFF, "n0", TARGET) == Span(12, guessed=True)
+    assert guessed.stage(Stage.BOOT, "n0", TARGET) == Span(80, guessed=True)
+    assert guessed.stage(Stage.BOOT, "n0", target) == Span(50, guessed=True)
+    assert measured.stage(Stage.BOOT, "n0", target) == Span(50, guessed=False)
 
 
 def test_what_is_left_of_a_running_operation(rig: Rig) -> None:

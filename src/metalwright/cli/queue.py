@@ -28,15 +28,18 @@ from metalwright.daemon.fleet import open_fleet
 from metalwright.errors import MetalwrightError
 from metalwright.execute.expected import Durations
 from metalwright.execute.forecast import queue as forecast
-from metalwright.execute.place import Place, WaitsFor
+from metalwright.execute.place import Kept, Place, WaitsFor, kept_back
 from metalwright.model.fields import format_duration
 from metalwright.model.limits import Lane, limit_of
 from metalwright.model.natural import natural
 from metalwright.model.noderange import fold
 from metalwright.model.operation import Operation, OperationState
-from metalwright.model.plan import LimitUse
+from metalwright.model.plan import BlockedReason, LimitUse
 
-HOLDERS_SHOWN_MAX = 4
+NAMES_SHOWN_MAX = 4
+"""Names that cannot be folded into a short range are cut off after so many."""
+
+RANGE_CHARACTERS_MAX = 40
 COARSE_S = 3_600
 """From an hour on, a time is told in minutes."""
 
@@ -52,7 +55,10 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """One node that holds slots, and what is left of its operation as far as one can tell."""
+    """One node that holds slots, and what is left of its operation as far as one can tell.
+
+    It is not powered on before `token_at`, if that is given; `left_s` has that wait in it.
+    """
 
     node: str
     pool: str
@@ -62,6 +68,7 @@ class Running:
     since: datetime | None
     left_s: int
     guessed: bool
+    token_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,7 @@ class Queued:
     places: tuple[Place, ...]
     running: tuple[Running, ...]
     limits: tuple[LimitUse, ...]
+    kept: tuple[Kept, ...] = ()
 
 
 def queue(
@@ -84,7 +92,7 @@ def queue(
 
     `priority` is the operation's own, and what waiting has made of it. `starts` and `done` are
     learnt from what stages took lately; `at most` is a bound that holds however others fare. Below:
-    what runs, and the slots.
+    what is kept from the queue and what to do about that, what runs, and the slots.
 
     Example: mw queue
              mw queue r640-07
@@ -104,33 +112,29 @@ def queue(
 
 def _queued(seen: Look) -> Queued:
     inventory, memory = seen.desired.inventory, seen.memory
-    places = tuple(
-        _with_owner(place, seen) for place in forecast(seen.plan, inventory, memory, seen.observed)
-    )
+    places = forecast(seen.plan, inventory, memory, seen.observed)
     durations = Durations(inventory, memory.stage_times)
+    tokens = {one.node: one.until for one in places if one.waits_for is WaitsFor.START_TOKEN}
     running = [
-        _running(one.operation, durations, seen.plan.at)
+        _running(one.operation, durations, seen.plan.at, tokens.get(one.operation.node))
         for one in memory.nodes.values()
         if one.operation is not None and one.operation.state is OperationState.RUNNING
     ]
     running.sort(key=lambda each: natural(each.node))
     return Queued(
-        at=seen.plan.at, places=places, running=tuple(running), limits=tuple(_limits(seen))
+        at=seen.plan.at,
+        places=places,
+        running=tuple(running),
+        limits=tuple(_limits(seen)),
+        kept=kept_back(seen.plan),
     )
 
 
-def _with_owner(place: Place, seen: Look) -> Place:
-    """Also for a node that is kept from the queue: its pool, and the priority that it will have."""
-    wanted = seen.desired.nodes.get(place.node)
-    if place.pool or wanted is None:
-        return place
-    return replace(
-        place, pool=wanted.pool, priority=wanted.priority, effective_priority=wanted.priority
-    )
-
-
-def _running(operation: Operation, durations: Durations, now: datetime) -> Running:
+def _running(
+    operation: Operation, durations: Durations, now: datetime, token_at: datetime | None
+) -> Running:
     rest = durations.rest(operation, now)
+    wait_s = (token_at - now).total_seconds() if token_at is not None else 0.0
     return Running(
         node=operation.node,
         pool=operation.pool,
@@ -138,8 +142,9 @@ def _running(operation: Operation, durations: Durations, now: datetime) -> Runni
         stage=operation.stage.value if operation.stage is not None else "",
         attempt=operation.attempt,
         since=operation.entered_at,
-        left_s=int(rest.seconds),
+        left_s=int(wait_s + rest.seconds),
         guessed=rest.guessed,
+        token_at=token_at,
     )
 
 
@@ -170,16 +175,20 @@ def _only(node: str, queued: Queued, seen: Look) -> Queued:
         places=tuple(each for each in queued.places if each.node == node),
         running=tuple(each for each in queued.running if each.node == node),
         limits=queued.limits,
+        kept=tuple(replace(each, nodes=(node,)) for each in queued.kept if node in each.nodes),
     )
 
 
 def _lines(queued: Queued) -> Iterator[str]:
-    if not queued.places and not queued.running:
+    if not (queued.places or queued.running or queued.kept):
         yield "nothing waits and nothing runs; `mw explain NODE` tells how a node stands"
     if queued.places:
         yield f"{len(queued.places)} waiting"
         rows = [_waiting_row(each, queued.at) for each in queued.places]
         yield from _table((*_WAITING, "at most"), rows)
+    if queued.kept:
+        yield f"{sum(len(each.nodes) for each in queued.kept)} kept from the queue"
+        yield from _table((), [_kept_row(each, queued.at) for each in queued.kept])
     if queued.running:
         yield f"{len(queued.running)} running"
         yield from _table(_RUNNING, [_running_row(each, queued.at) for each in queued.running])
@@ -198,9 +207,9 @@ def _waiting_row(place: Place, now: datetime) -> tuple[str, ...]:
     return (
         str(place.position or "-"),
         place.node,
-        place.pool or "-",
+        place.pool,
         f"{place.verb or '-'}{' (retry)' if place.retry else ''}",
-        priority if place.pool else "-",
+        priority,
         _span(now - place.since) if place.since is not None and place.since <= now else "-",
         _waits_for(place, now),
         _when(place.starts_at, now, mark),
@@ -213,25 +222,38 @@ def _waits_for(place: Place, now: datetime) -> str:
     until = f" for {_span(place.until - now)}" if place.until is not None else ""
     match place.waits_for:
         case WaitsFor.SLOT:
-            held = _held_by(place.holders)
+            held = _names(place.holders)
             return f"a slot of {place.scope}{f', held by {held}' if held else ''}"
         case WaitsFor.START_TOKEN:
             return f"a start token of {place.scope.partition('/')[2]}{until}"
-        case WaitsFor.HOLD | WaitsFor.FREEZE | WaitsFor.ROLLOUT:
-            return place.why.replace(" NODE`", f" {place.node}`")
         case WaitsFor.BACK_OFF:
             return f"its back-off{until}{f'; {place.why}' if place.why else ''}"
     return str(place.waits_for)
 
 
-def _held_by(holders: Sequence[str]) -> str:
-    more = len(holders) - HOLDERS_SHOWN_MAX
-    return fold(holders[:HOLDERS_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
+def _kept_row(kept: Kept, now: datetime) -> tuple[str, ...]:
+    """One line for all that are kept back by the same, with what to do about it."""
+    names, count = _names(kept.nodes), len(kept.nodes)
+    until = f"; until {_when(kept.until, now, '')}" if kept.until is not None else ""
+    nothing = kept.reason is BlockedReason.ROLLOUT_WAITS
+    why = kept.why.replace(" NODE`", f" {names if count == 1 else 'NODE'}`")
+    todo = "; nothing to do, it passes by itself" if nothing else ""
+    return kept.reason, f"{count} node{'s' if count > 1 else ''}", names, f"{why}{until}{todo}"
+
+
+def _names(nodes: Sequence[str]) -> str:
+    """A range, as long as it is short; else its first names, and how many more there are."""
+    folded, more = fold(nodes), len(nodes) - NAMES_SHOWN_MAX
+    if more <= 0 or len(folded) <= RANGE_CHARACTERS_MAX:
+        return folded
+    return f"{fold(nodes[:NAMES_SHOWN_MAX])} and {more} more"
 
 
 def _running_row(each: Running, now: datetime) -> tuple[str, ...]:
     since = _span(now - each.since) if each.since is not None else "-"
     left = f"{_span(timedelta(seconds=each.left_s))}{'?' if each.guessed else ''}"
+    if each.token_at is not None:
+        left += f", its start token {_when(each.token_at, now, '')}"
     return each.node, each.pool, each.verb, each.stage, str(each.attempt), since, left
 
 

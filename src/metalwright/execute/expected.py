@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from typing import Final
 
+from metalwright.execute.deadlines import stage_timeouts
 from metalwright.execute.rates import buckets
 from metalwright.model.admission import Queue
 from metalwright.model.desired import Target
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.inventory import Inventory
-from metalwright.model.operation import Operation, Stage, StageTimes, stage_key
-from metalwright.model.template import WipePolicy
+from metalwright.model.inventory import Inventory, ResolvedTemplate
+from metalwright.model.operation import EffectKind, Operation, Stage, StageTimes, stage_key
+from metalwright.model.template import Timeouts, WipePolicy
 from metalwright.model.waiting import Answer, Room, Waiting
 
 MEDIAN: Final = 0.5
@@ -28,7 +29,9 @@ MEDIAN: Final = 0.5
 GUESSES_S: Final[Mapping[Stage, float]] = FrozenDict(
     {Stage.POWER_OFF: 30.0, Stage.WIPE: 60.0, Stage.BOOT: 240.0, Stage.INSTALLING: 600.0}
 )
-"""What a stage takes on servers of the last decade, while nothing was measured yet."""
+"""What a stage takes on servers of the last decade, while nothing was measured yet; never more
+than it may.
+"""
 
 FULL_WIPE_S: Final = 7_200.0
 
@@ -52,7 +55,8 @@ class Durations:
 
     def __init__(self, inventory: Inventory, times: Mapping[str, StageTimes]) -> None:
         self._inventory, self._times = inventory, times
-        self._known: dict[tuple[Stage, str, str, WipePolicy], Span] = {}
+        self._rated = bool(inventory.rules.start_rates)
+        self._known: dict[tuple[Stage, str, str, WipePolicy, Timeouts | None], Span] = {}
 
     def stage(self, stage: Stage, node: str, target: Target) -> Span:
         """What one stage takes on a node."""
@@ -60,17 +64,29 @@ class Durations:
         driver = document.spec.driver if document is not None else ""
         name = template.name if template is not None else ""
         wipe = template.wipe if template is not None else WipePolicy.NONE
-        key = (stage, driver, name, wipe)
+        key = (stage, driver, name, wipe, template.timeouts if template is not None else None)
         if key not in self._known:
-            self._known[key] = self._look_up(*key)
+            self._known[key] = self._look_up(stage, driver, template)
         return self._known[key]
 
-    def _look_up(self, stage: Stage, driver: str, name: str, wipe: WipePolicy) -> Span:
+    def _look_up(self, stage: Stage, driver: str, template: ResolvedTemplate | None) -> Span:
+        longest_s = self._longest_s(stage, template.timeouts if template is not None else None)
+        name = template.name if template is not None else ""
         times = self._times.get(stage_key(stage, driver, name))
         if times is not None and times.samples_s:
-            return Span(times.quantile_s(MEDIAN), guessed=False)
-        full = stage is Stage.WIPE and wipe is WipePolicy.FULL
-        return Span(FULL_WIPE_S if full else GUESSES_S[stage], guessed=True)
+            return Span(min(longest_s, times.quantile_s(MEDIAN)), guessed=False)
+        full = stage is Stage.WIPE and template is not None and template.wipe is WipePolicy.FULL
+        return Span(min(longest_s, FULL_WIPE_S if full else GUESSES_S[stage]), guessed=True)
+
+    def _longest_s(self, stage: Stage, declared: Timeouts | None) -> float:
+        """What a stage may take by its time-outs: the attempt has failed then."""
+        timeouts = stage_timeouts(declared, self._inventory.rules.timeouts, {}).timeouts
+        return {
+            Stage.POWER_OFF: timeouts.soft_power_off + timeouts.power_off,
+            Stage.WIPE: timeouts.wipe,
+            Stage.BOOT: timeouts.boot,
+            Stage.INSTALLING: timeouts.install,
+        }[stage]
 
     def all(self, stages: Sequence[Stage], node: str, target: Target) -> Span:
         """What several stages take, one after the other."""
@@ -78,7 +94,9 @@ class Durations:
         return Span(sum(span.seconds for span in spans), any(span.guessed for span in spans))
 
     def rest(self, operation: Operation, now: datetime) -> Span:
-        """What is left of a running operation."""
+        """What is left of a running operation. A boot that waits for its start token has not begun:
+        all of it is left, from `now` on.
+        """
         if operation.stage is None:
             return self.all(operation.stages, operation.node, operation.target)
         at = operation.stages.index(operation.stage)
@@ -86,10 +104,20 @@ class Durations:
         span = self.stage(this, operation.node, operation.target)
         entered_at = operation.entered_at or operation.admitted_at or operation.created_at
         passed_s = max(0.0, (now - entered_at).total_seconds())
-        left_s = span.seconds - passed_s
-        left_s = max(PASSED_MIN_S, left_s)
+        if operation.stage is Stage.BOOT and self._rated and to_be_started(operation):
+            passed_s = 0.0
+        left_s = max(PASSED_MIN_S, span.seconds - passed_s)
         after = self.all(others, operation.node, operation.target)
         return Span(left_s + after.seconds, span.guessed or after.guessed)
+
+
+def to_be_started(operation: Operation) -> bool:
+    """Whether a running operation is yet to power its machine on."""
+    if operation.stage is None or Stage.BOOT not in operation.stages:
+        return False
+    started = operation.intent is not None and operation.intent.kind is EffectKind.POWER_ON
+    at = operation.stages.index(Stage.BOOT) - operation.stages.index(operation.stage)
+    return at > 0 or (at == 0 and not started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

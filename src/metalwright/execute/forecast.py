@@ -1,9 +1,10 @@
 """The queue as people see it: who is next, what each waits for, when it starts, by when at most.
 
 `queue(plan, inventory, memory, observed)` returns one `Place` for everything that waits: pending
-operations, actions that the plan is about to make operations of, running operations that wait for a
-start token, and nodes that a hold, a freeze or a rollout keeps back. `plan` is the plan of these
-very values; its instant is now. It is told to people, and nothing is decided from it.
+operations, actions that the plan is about to make operations of, and running operations that wait
+for a start token. What is kept from the queue is told by `metalwright.execute.place.kept_back`.
+`plan` is the plan of these very values; its instant is now. It is told to people, and nothing is
+decided from it.
 
 `position` counts in the expected order of starting, from 1; it and `starts_at` are `None` for what
 does not wait for slots alone. `guessed` marks a time that a guess went into because not every stage
@@ -18,14 +19,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from metalwright.execute.bound import admitted_by, hold_s
-from metalwright.execute.expected import Busy, Durations, Job, Schedule, Times
-from metalwright.execute.place import Place, WaitsFor, kept_back
+from metalwright.execute.expected import Busy, Durations, Job, Schedule, Times, to_be_started
+from metalwright.execute.place import Place, WaitsFor
 from metalwright.execute.rates import WaitUntil, take
 from metalwright.model.inventory import Inventory
 from metalwright.model.limits import Asking, demand_of, is_retry, limit_of, scopes_of
 from metalwright.model.natural import natural
 from metalwright.model.observed import Observed, Power
-from metalwright.model.operation import EffectKind, Memory, Operation, OperationState, Stage
+from metalwright.model.operation import Memory, Operation, OperationState, Stage
 from metalwright.model.plan import Action, Fate, Plan
 from metalwright.model.policy import Ageing
 from metalwright.model.waiting import FLEET, Waiting, effective_priority, narrow_first
@@ -39,7 +40,7 @@ def queue(
     Without observations in the plan (`Plan.observed` is `none`), nothing is said to wait for one.
     """
     found = _Forecast(plan, inventory, memory, observed)
-    places = [*found.in_line(), *found.for_tokens(), *kept_back(plan)]
+    places = [*found.in_line(), *found.for_tokens()]
     places.sort(key=lambda place: (place.position is None, place.position, natural(place.node)))
     return tuple(places)
 
@@ -114,7 +115,7 @@ class _Forecast:
         rates = self._inventory.rules.start_rates
         for operation in self._running if rates else ():
             node = self._inventory.nodes.get(operation.node)
-            if operation.stage is not Stage.BOOT or node is None or not _to_be_started(operation):
+            if operation.stage is not Stage.BOOT or node is None or not to_be_started(operation):
                 continue
             said = take(rates, node.metadata.labels, self._memory.starts, self._now)
             if isinstance(said, WaitUntil):
@@ -205,7 +206,7 @@ class _Forecast:
 
     def _busy(self, operation: Operation) -> Busy:
         rest, boot_s = self._durations.rest(operation, self._now).seconds, None
-        if self._inventory.rules.start_rates and _to_be_started(operation):
+        if self._inventory.rules.start_rates and to_be_started(operation):
             stages = operation.stages[operation.stages.index(Stage.BOOT) :]
             boot_s = self._durations.all(stages, operation.node, operation.target).seconds
             boot_s = min(boot_s, rest)
@@ -238,12 +239,3 @@ class _Forecast:
             if self._held[scope] >= self._limits[scope]:
                 return WaitsFor.SLOT, scope
         return WaitsFor.TURN, ""
-
-
-def _to_be_started(operation: Operation) -> bool:
-    """Whether a running operation is yet to power its machine on."""
-    if operation.stage is None or Stage.BOOT not in operation.stages:
-        return False
-    started = operation.intent is not None and operation.intent.kind is EffectKind.POWER_ON
-    at = operation.stages.index(Stage.BOOT) - operation.stages.index(operation.stage)
-    return at > 0 or (at == 0 and not started)

@@ -1,16 +1,15 @@
-"""One line of the queue: a node, what it waits for, and when that will be over."""
+"""The lines of the queue: who waits for what until when, and what is kept from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from metalwright.model.frozen import FrozenDict
+from metalwright.model.natural import natural
 from metalwright.model.operation import Verb
-from metalwright.model.plan import BlockedReason, Plan
+from metalwright.model.plan import NEEDS_ACKNOWLEDGEMENT, BlockedReason, Plan
 
 
 class WaitsFor(StrEnum):
@@ -21,18 +20,15 @@ class WaitsFor(StrEnum):
     BACK_OFF = "its back-off"
     OBSERVATION = "a fresh observation"
     START_TOKEN = "a start token"  # noqa: S105  a token to start with, not to log in with
-    HOLD = "the end of a hold"
-    FREEZE = "the end of a freeze"
-    ROLLOUT = "its wave of a rollout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """One node in the queue. `operation_id` is empty where there is no operation yet.
 
-    With `SLOT`, `scope` is the first that is full, `holders` the nodes with a slot of it. Where
-    the plan says more, `why` has its words. `until` is the instant waited for, if it is known.
-    `starts_at` and `ends_at` are expected, `by` is the latest instant for its slots.
+    With `SLOT`, `scope` is the first that is full, `holders` the nodes with a slot of it. `why` is
+    the last error. `until` is the instant waited for, if it is known. `starts_at` and `ends_at` are
+    expected, `by` is the latest instant for its slots.
     """
 
     node: str
@@ -55,27 +51,37 @@ class Place:
     by: datetime | None = None
 
 
-_KEPT_BACK: Final[Mapping[BlockedReason, WaitsFor]] = FrozenDict(
-    {
-        BlockedReason.HELD: WaitsFor.HOLD,
-        BlockedReason.FROZEN: WaitsFor.FREEZE,
-        BlockedReason.ROLLOUT_WAITS: WaitsFor.ROLLOUT,
-        BlockedReason.ROLLOUT_PAUSED: WaitsFor.ROLLOUT,
-    }
-)
+_KEPT_BACK: Final = NEEDS_ACKNOWLEDGEMENT | {
+    BlockedReason.HELD,
+    BlockedReason.FROZEN,
+    BlockedReason.ROLLOUT_WAITS,
+}
 
 
-def kept_back(plan: Plan) -> Iterator[Place]:
-    """The nodes that a hold, a freeze or a rollout keeps from the queue; not one that is as git
-    wants it anyway.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Nodes that one and the same thing keeps from the queue, in natural order; `why` has the words
+    of the plan, with `NODE` for the name. `until` is when that ends by itself, if it is known.
     """
+
+    reason: BlockedReason
+    nodes: tuple[str, ...]
+    why: str
+    until: datetime | None = None
+
+
+def kept_back(plan: Plan) -> tuple[Kept, ...]:
+    """The nodes that a hold, a freeze, a rollout or the lack of a commit keeps from the queue: one
+    entry for all that wait for the same, most nodes first. Not one that is as git wants it anyway.
+    """
+    sets: dict[tuple[BlockedReason, str, datetime | None], list[str]] = {}
     for line in plan.blocked:
-        waits_for = _KEPT_BACK.get(line.reason)
-        if waits_for is not None and line.verb is not None:
-            yield Place(
-                node=line.node,
-                waits_for=waits_for,
-                verb=line.verb,
-                until=line.next_attempt_at,
-                why=line.message,
-            )
+        if line.reason in _KEPT_BACK and line.verb is not None:
+            key = (line.reason, line.message, line.next_attempt_at)
+            sets.setdefault(key, []).append(line.node)
+    found = [
+        Kept(reason=reason, nodes=tuple(sorted(nodes, key=natural)), why=why, until=until)
+        for (reason, why, until), nodes in sets.items()
+    ]
+    found.sort(key=lambda kept: (-len(kept.nodes), kept.reason, natural(kept.nodes[0])))
+    return tuple(found)
