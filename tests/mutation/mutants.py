@@ -454,9 +454,30 @@ PLANS = (
     Mutant(
         bug="all nodes are canaries",
         file="plan/waves.py",
-        before="canaries, rest = ordered[: strategy.canaries], ordered[strategy.canaries :]",
-        after="canaries, rest = ordered, ordered[len(ordered) :]",
+        before="    lacking = max(0, strategy.canaries - len(tried))\n",
+        after="    lacking = len(ordered)\n",
         caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="what was queued before the strategy came is beside the waves",
+        file="plan/rollout.py",
+        before="        if rollout is None and line.node in staged:\n",
+        after="        if rollout is None and line.node not in staged:\n",
+        caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="what runs when the strategy comes is in no wave",
+        file="plan/waves.py",
+        before="    tried = [name for name in members if name in begun]\n",
+        after="    tried = [name for name in members if name not in members]\n",
+        caught_by=PLAN + "test_rollout.py",
+    ),
+    Mutant(
+        bug="the end of a hold of git takes the operator's along",
+        file="plan/holds.py",
+        before="    return wanted.hold.until is None",
+        after="    return True",
+        caught_by=PLAN + "test_holds.py",
     ),
     Mutant(
         bug="a plan on a stale observation is made",

@@ -218,6 +218,21 @@ def test_a_narrow_plan_may_leave_a_rollout_as_it_is(world):
     assert [one.reason for one in world.plan().blocked] == []
 
 
+def test_what_was_queued_before_the_strategy_came_is_not_begun(world):
+    edit(world)
+    plan = world.plan()
+    world.rollouts = {one.id: one for one in plan.rollouts}
+    for name in ("n-2", "n-3"):
+        world.remember(name, operation=world.operation(name, verb=Verb.REBOOT))
+    world.remember("n-3", operation=replace(world.memory["n-3"].operation, attempt=1))
+    plan = world.plan()
+    goes_on = tuple(replace(line, fate=Fate.CONTINUE, why="") for line in plan.in_progress)
+    told = said(world, replace(plan, in_progress=goes_on))
+    assert "n-2: is queued beside the rollout of its pool" in told
+    assert "n-3" not in told, "it was tried already"
+    world.converged()
+
+
 def test_a_running_operation_of_a_passed_wave_is_not_withdrawn(world):
     (rollout,) = world.plan().rollouts
     keep(world, world.plan())

@@ -252,6 +252,15 @@ def test_what_is_frozen_or_held_and_seen_off_is_not_disrupted(world):
     world.converged()
 
 
+def test_a_preview_takes_what_was_seen_as_it_is_however_old(world):
+    edit(world)
+    rules(world, nodes_max=7)
+    world.context = replace(world.context, observed_kind="none")
+    world.see("n-1", Power.OFF, age_s=900)
+    assert len(world.plan().actions) == 8, "and `check` agrees"
+    world.converged()
+
+
 def test_another_machine_that_is_off_says_nothing_of_the_one_that_git_means(world):
     edit(world, "rescue")
     rules(world, nodes_max=3)

@@ -642,6 +642,105 @@ def test_what_an_unfinished_rollout_brought_is_no_known_state(world):
     finish(world)
 
 
+def in_the_middle(**fields: object) -> World:
+    """Ten nodes of a pool without a strategy that are changed: three run, one of them is tried once
+    more, one is done, six wait. Then the pool gets a strategy.
+    """
+    world = made(**fields)
+    world.fleet.pool("ci", "n-[1-10]", template="rescue")
+    edit(world)
+    for number in range(1, 11):
+        name = f"n-{number}"
+        queued = world.operation(name, verb=Verb.REBOOT)
+        running = replace(queued, state=OperationState.RUNNING, attempt=1)
+        if number in (2, 5):
+            world.interrupted(name, operation=running)
+        elif number == 8:
+            world.interrupted(name, operation=replace(queued, attempt=1))
+        elif number == 10:
+            world._done(name)
+        else:
+            world.remember(name, operation=queued)
+    world.fleet.pool("ci", "n-[1-10]", template="rescue", rollout=strategy(**fields))
+    world.commit()
+    return world
+
+
+def withdrawn(world: World) -> list[str]:
+    return [one.node for one in world.plan().in_progress if one.fate is Fate.CANCEL]
+
+
+def take_back(world: World) -> None:
+    """A cycle that only withdraws: what runs goes on running."""
+    plan = world.plan()
+    assert plan.actions == ()
+    for line in plan.in_progress:
+        if line.fate is Fate.CANCEL:
+            world.remember(line.node, operation=None)
+    keep(world, plan)
+
+
+@pytest.mark.parametrize(("canaries", "fills"), [(1, ()), (0, ()), (5, ("n-1", "n-3"))])
+def test_a_strategy_that_comes_in_the_middle_gates_what_is_queued(canaries, fills):
+    world = in_the_middle(canaries=canaries)
+    assert withdrawn(world) == ["n-1", "n-3", "n-4", "n-6", "n-7", "n-9"]
+    assert world.progress("n-1").why == ("its pool rolls changes out by now: it goes with its wave")
+    take_back(world)
+    first = tuple(sorted(["n-2", "n-5", "n-8", *fills]))
+    rollout = only(world)
+    assert rollout.waves[0] == first, "what runs already is the first wave"
+    assert "n-10" not in [name for wave in rollout.waves for name in wave]
+    assert going(world) == list(fills)
+    assert withdrawn(world) == []
+    keep(world, world.plan())
+    for name in first:
+        world._done(name)
+    assert going(world) == [], "it has to soak like any other wave"
+    world.forward(SOAK)
+    assert only(world).wave == 1
+    assert going(world) == list(only(world).waves[1])
+    finish(world)
+
+
+def test_a_failure_of_what_ran_before_the_strategy_came_pauses_it():
+    world = in_the_middle()
+    take_back(world)
+    keep(world, world.plan())
+    fail(world, "n-5")
+    assert only(world).state is RolloutState.PAUSED
+    assert going(world) == []
+
+
+def test_what_is_queued_stays_so_where_it_is_part_of_the_rollout_or_mends_drift():
+    world = in_the_middle()
+    take_back(world)
+    keep(world, world.plan())
+    for name in ("n-2", "n-5", "n-8"):
+        world._done(name)
+    world.forward(SOAK)
+    rollout = only(world)
+    keep(world, world.plan())
+    queued = world.operation("n-1", verb=Verb.REBOOT, rollout=rollout.id)
+    world.remember("n-1", operation=queued)
+    drifted = world.operation("n-10", verb=Verb.POWER_ON, corrects=True, disruptive=False)
+    world.see("n-10", Power.OFF)
+    world.remember("n-10", operation=drifted)
+    fates = {one.node: one.fate for one in world.plan().in_progress}
+    assert fates == {"n-1": Fate.CONTINUE, "n-10": Fate.CONTINUE}
+    world.converged()
+
+
+def test_what_was_queued_for_a_rollout_that_is_over_goes_with_the_next():
+    world = in_the_middle()
+    take_back(world)
+    keep(world, world.plan())
+    old = world.operation("n-1", verb=Verb.REBOOT, rollout="f" * 64)
+    world.remember("n-1", operation=old)
+    assert withdrawn(world) == ["n-1"]
+    take_back(world)
+    finish(world)
+
+
 def test_a_pool_that_loses_its_strategy_changes_the_rest_at_once(world):
     edit(world)
     soak(world)

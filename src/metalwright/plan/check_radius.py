@@ -130,13 +130,14 @@ def _drift(plan: Plan, facts: Facts, drifting: set[str], counted: set[str]) -> I
 def _disrupting(plan: Plan, facts: Facts, open_: dict[str, list[str]]) -> set[str]:
     """Those of the changes that take a running system down, as far as anybody knows."""
     doubtful = {one.node for one in plan.blocked if one.reason in NOT_TRULY_SEEN}
+    preview = facts.context.observed_kind == "none"  # what was seen once is taken as it is
     verbs = {one.node: one.verb for one in plan.actions}
     verbs |= {one.node: one.verb for one in plan.blocked if one.verb is not None}
     found = set()
     for name in open_:
         seen = facts.seen(name)
         ttl_s = facts.desired.inventory.rules.observation_ttl
-        fresh = seen is not None and seen.age_s(facts.desired.at) <= ttl_s
+        fresh = preview or (seen is not None and seen.age_s(facts.desired.at) <= ttl_s)
         off = facts.power(name) is Power.OFF and fresh and name not in doubtful
         if not off or facts.destroys(name, verbs[name]):
             found.add(name)

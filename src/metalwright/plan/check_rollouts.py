@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import datetime, timedelta
 
 from metalwright.model.digest import digest_of
 from metalwright.model.fields import format_instant
 from metalwright.model.observed import BootProgress
-from metalwright.model.operation import OperationState
+from metalwright.model.operation import Operation, OperationState
 from metalwright.model.plan import Action, Cause, Fate, Plan
 from metalwright.model.rollout import Rollout, RolloutState
 from metalwright.model.tenancy import RolloutStrategy
@@ -37,8 +37,7 @@ def rollouts(plan: Plan, facts: Facts) -> Iterator[str]:
 
 def _turns(plan: Plan, facts: Facts) -> Iterator[str]:
     known = {one.id: one for one in plan.rollouts if one.state in OPEN}
-    pools = facts.desired.inventory.pools
-    rolling = {name for name, pool in pools.items() if pool.spec.rollout is not None}
+    rolling = _rolling(facts)
     for action in plan.actions:
         wanted = facts.desired.nodes.get(action.node)
         if wanted is None or action.node not in facts.memory.nodes:
@@ -59,11 +58,15 @@ def _staged(action: Action, facts: Facts) -> bool:
     """Whether the change is one of git that the pool rolls out: no boundary of an assignment."""
     if any(reason.cause is not Cause.GIT for reason in action.reasons):
         return False
-    origin, wanted = facts.origin(action.node), facts.desired.nodes[action.node]
+    return _rolled_out(action.node, facts)
+
+
+def _rolled_out(node: str, facts: Facts) -> bool:
+    origin, wanted = facts.origin(node), facts.desired.nodes[node]
     if origin is None:
         return False
     booked = "Assignment" in (origin.holder.kind, wanted.holder.kind)
-    return facts.within_tenancy(action.node) or not booked
+    return facts.within_tenancy(node) or not booked
 
 
 def _strategy(pool: str, facts: Facts) -> RolloutStrategy | None:
@@ -83,14 +86,33 @@ def _is_of(rollout: Rollout, node: str, facts: Facts) -> bool:
 
 
 def _withdrawn(plan: Plan, facts: Facts) -> Iterator[str]:
-    paused = {one.id for one in plan.rollouts if one.state is RolloutState.PAUSED}
-    for line in plan.in_progress if paused else ():
+    known = {one.id: one.state for one in plan.rollouts if one.state in OPEN}
+    rolling = _rolling(facts)
+    for line in plan.in_progress if known or rolling else ():
         remembered = facts.memory.nodes.get(line.node)
         operation = remembered.operation if remembered is not None else None
-        if operation is None or operation.rollout not in paused or line.fate is not Fate.CONTINUE:
+        if operation is None or line.fate is not Fate.CONTINUE:
             continue
-        if operation.state is OperationState.PENDING and operation.attempt == 0:
+        if operation.state is not OperationState.PENDING or operation.attempt:
+            continue
+        if known.get(operation.rollout) is RolloutState.PAUSED:
             yield f"{line.node}: is queued although its rollout is paused"
+        elif operation.rollout not in known and _belongs(operation, rolling, facts):
+            yield f"{line.node}: is queued beside the rollout of its pool"
+
+
+def _belongs(operation: Operation, rolling: Set[str], facts: Facts) -> bool:
+    """Whether what an operation is for is a change that its pool rolls out."""
+    name = operation.node
+    wanted = facts.desired.nodes.get(name)
+    if wanted is None or wanted.pool not in rolling or operation.corrects or facts.settled(name):
+        return False
+    return _rolled_out(name, facts)
+
+
+def _rolling(facts: Facts) -> Set[str]:
+    pools = facts.desired.inventory.pools
+    return {name for name, pool in pools.items() if pool.spec.rollout is not None}
 
 
 def _begun(rollout: Rollout, facts: Facts) -> Iterator[str]:
@@ -112,8 +134,19 @@ def _begun(rollout: Rollout, facts: Facts) -> Iterator[str]:
         ]
         if not any(rollout.target_digest in one.formers for one in stopped):
             yield "is called a revert, and brings nothing back"
-    elif strategy.canaries and len(rollout.waves[0]) > strategy.canaries:
+    elif 0 < strategy.canaries < len(rollout.waves[0]) and not all(
+        _is_touched(name, rollout, facts) for name in rollout.waves[0]
+    ):
         yield "begins with more nodes than canaries"
+
+
+def _is_touched(node: str, rollout: Rollout, facts: Facts) -> bool:
+    """Whether an operation is on its way to what is rolled out already."""
+    remembered = facts.memory.nodes.get(node)
+    operation = remembered.operation if remembered is not None else None
+    if operation is None or operation.target.digest != rollout.target_digest:
+        return False
+    return operation.state is OperationState.RUNNING or operation.attempt > 0
 
 
 def _all_gone(rollout: Rollout, facts: Facts) -> bool:

@@ -63,12 +63,13 @@ def decide(name: str, ground: Ground, rolling: Collection[str], *, history_kept:
         context=ground.context,
         at=desired.at,
     )
-    line, standing = _line(case, history_kept=history_kept)
+    rolls = wanted.pool in rolling
+    line, standing = _line(case, history_kept=history_kept, rolls=rolls)
     operation = remembered.operation
     goes_on = isinstance(line, InProgress) and line.fate is Fate.CONTINUE
     return Found(
         line=line,
-        standing=standing if wanted.pool in rolling else None,
+        standing=standing if rolls else None,
         waiting=_waiting(operation, case) if operation is not None and goes_on else None,
         hold_in_git=holds_in_git(wanted, remembered),
         until=stands_until(case),
@@ -82,15 +83,15 @@ def _waiting(operation: Operation, case: Case) -> Waiting | None:
 
 
 def _line(
-    case: Case, *, history_kept: bool
+    case: Case, *, history_kept: bool, rolls: bool
 ) -> tuple[Action | InProgress | Blocked | None, Standing | None]:
     """The line of an adopted node, none if it is as desired; and where it stands, if it lacks
-    something that a rollout would bring.
+    something that a rollout would bring. `rolls` says that its pool has a strategy.
     """
     operation = case.remembered.operation
     if operation is not None and operation.unfinished:
         under_way = in_progress(case, operation, history_kept=history_kept)
-        if under_way.fate is Fate.CONTINUE:
+        if not rolls or (under_way.fate is Fate.CONTINUE and operation.corrects):
             return under_way, None
         found = difference(case)
         staged = found is not None and found.staged

@@ -63,7 +63,8 @@ def make(
     rolled = _rolled(lines, ground, history_kept=history_kept)
     actions = sort_actions(lines.actions)
     progress = _in_order(lines.progress, under_way)
-    pending = _going_on(lines.waiting, progress) if rolled.rollouts else lines.waiting
+    rolls = rolled.rollouts or lines.staged
+    pending = _going_on(lines.waiting, progress) if rolls else lines.waiting
     actions, limits = memo.forecaster.forecast(actions, pending, ground, progress)
     return Plan(
         revision=inventory.revision,
@@ -127,7 +128,7 @@ def _rolled(lines: Lines, ground: Ground, *, history_kept: bool) -> Rolled:
     }
     rolled = roll(ground, staged, history_kept=history_kept)
     take_turns(lines.actions, lines.blocked, staged, rolled, ground.desired)
-    withdraw(lines.progress, rolled, ground)
+    withdraw(lines.progress, staged, rolled, ground)
     return rolled
 
 

@@ -7,7 +7,7 @@ nodes of an unfinished rollout had before goes out in one wave: it is known to w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -156,6 +156,7 @@ def _begun(
             strategy,
             desired.inventory,
             view.is_away,
+            frozenset(_touched(members, target_digest, view)),
         )
     )
     return Rollout(
@@ -171,6 +172,16 @@ def _begun(
         formers=tuple(sorted(formers)),
         reverts=reverts,
     )
+
+
+def _touched(members: Iterable[str], target_digest: str, view: View) -> Iterable[str]:
+    """The nodes that are on their way to it already, from before anything was rolled out."""
+    for name in members:
+        operation = view.ground.memory.nodes[name].operation
+        if operation is None or operation.target.digest != target_digest:
+            continue
+        if operation.state is OperationState.RUNNING or operation.attempt:
+            yield name
 
 
 def _carried(members: Sequence[str], view: View) -> Iterable[str]:
@@ -246,16 +257,23 @@ def _waits_text(rollout: Rollout, turn: int) -> str:
     return f"wave {turn + 1} of {len(rollout.waves)}: wave {rollout.wave + 1} {now}"
 
 
-def withdraw(progress: list[InProgress], rolled: Rolled, ground: Ground) -> None:
-    """Take back what is queued and was never begun of a rollout that is paused, in place."""
-    paused = {one.id: one for one in rolled.rollouts if one.state is RolloutState.PAUSED}
-    if not paused:
-        return
+def withdraw(
+    progress: list[InProgress], staged: Collection[str], rolled: Rolled, ground: Ground
+) -> None:
+    """Take back what is queued and was never begun, in place: what belongs to a rollout that is
+    paused, and what was queued before its pool rolled changes out.
+    """
+    known = {one.id: one for one in rolled.rollouts if one.state not in ROLLOUT_OVER}
     for at, line in enumerate(progress):
-        remembered = ground.memory.nodes[line.node]
-        operation = remembered.operation
+        operation = ground.memory.nodes[line.node].operation
         if line.fate is not Fate.CONTINUE or operation is None or operation.attempt:
             continue
-        if operation.state is OperationState.PENDING and operation.rollout in paused:
-            why = f"its rollout is paused: {paused[operation.rollout].why}"
+        if operation.state is not OperationState.PENDING:
+            continue
+        rollout, why = known.get(operation.rollout), ""
+        if rollout is None and line.node in staged:
+            why = "its pool rolls changes out by now: it goes with its wave"
+        elif rollout is not None and rollout.state is RolloutState.PAUSED:
+            why = f"its rollout is paused: {rollout.why}"
+        if why:
             progress[at] = replace(line, fate=Fate.CANCEL, why=why)

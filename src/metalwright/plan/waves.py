@@ -17,19 +17,23 @@ def divide(
     strategy: RolloutStrategy,
     inventory: Inventory,
     away: Callable[[str], bool],
+    begun: Collection[str] = frozenset(),
 ) -> Waves:
     """The waves, the canaries first; within each the natural order of names.
 
     Those that are away come last, so that the canaries are nodes that can go. A wave by label is
-    one value of it; the nodes without that label are the last wave.
+    one value of it; the nodes without that label are the last wave. Members that were `begun`
+    already are the first wave, all of them, filled up to the number of canaries.
     """
-    ordered = sorted(members, key=lambda name: (away(name), natural(name)))
-    canaries, rest = ordered[: strategy.canaries], ordered[strategy.canaries :]
+    tried = [name for name in members if name in begun]
+    ordered = sorted(set(members).difference(tried), key=lambda name: (away(name), natural(name)))
+    lacking = max(0, strategy.canaries - len(tried))
+    canaries, rest = sorted([*tried, *ordered[:lacking]], key=natural), ordered[lacking:]
     waves = [canaries] if canaries else []
     if strategy.waves.label is not None:
         waves += _by_label(rest, strategy.waves.label, inventory)
     else:
-        size = strategy.waves.nodes or math.ceil(len(ordered) * (strategy.waves.percent or 1) / 100)
+        size = strategy.waves.nodes or math.ceil(len(members) * (strategy.waves.percent or 1) / 100)
         waves += [rest[at : at + size] for at in range(0, len(rest), size)]
     return tuple(tuple(wave) for wave in waves)
 
