@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from metalwright import __version__
+
 COMMANDS = (
     "validate",
     "plan",
@@ -44,6 +46,18 @@ def mw(*words: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def help_text() -> str:
     return mw("--help").stdout
+
+
+@pytest.mark.parametrize("name", ["mw", "metalwright"])
+def test_both_names_of_the_command_tell_the_version(name: str) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name(name), "--version"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"metalwright {__version__}\n", "")
 
 
 def test_every_command_is_listed_and_no_other(help_text: str) -> None:

@@ -9,21 +9,41 @@ from __future__ import annotations
 
 import sys
 from inspect import getdoc
+from typing import Annotated
 
 import typer
 
+from metalwright import __version__
 from metalwright.cli import adopt, apply, brakes, daemon, demo, inspect, node, plan, queue, validate
-from metalwright.cli.common import ERROR, USAGE, report
+from metalwright.cli.common import ERROR, USAGE, report, say
 from metalwright.errors import InventoryError, MetalwrightError
 
 app = typer.Typer(
     name="metalwright",
-    help="Keep a fleet of physical machines equal to a git repository.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"metalwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Keep a fleet of physical machines equal to a git repository."""
+
 
 for room in (validate, plan, apply, daemon, inspect, queue, node, adopt, brakes, demo):
     room.register(app)
