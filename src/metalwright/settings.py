@@ -91,7 +91,10 @@ class IpmiSettings(_Section):
 
 
 class DriverSettings(_Section):
-    """What belongs to one driver."""
+    """What belongs to one driver; a table of another name is that of a driver beside ours."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, dict[str, Any]]
 
     fake: FakeSettings = FakeSettings()
     ipmi: IpmiSettings = IpmiSettings()
@@ -197,11 +200,17 @@ def unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
     lines: list[str] = []
     for name in sorted(environment):
         ours = name.upper().startswith(ENV_PREFIX) and name.upper() not in known
-        if not ours or _OTHERS.fullmatch(name):
+        if not ours or _OTHERS.fullmatch(name) or _of_other_driver(name):
             continue
         nearest = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)
         lines.append(f"{name}: there is no such setting; the nearest one is {nearest[0]}")
     return tuple(lines)
+
+
+def _of_other_driver(name: str) -> bool:
+    """Whether a variable is a setting of a driver that does not come with Metalwright."""
+    found = re.fullmatch(rf"{ENV_PREFIX}DRIVERS__(.+?)__(.+)", name.upper())
+    return found is not None and found[1].lower() not in DriverSettings.model_fields
 
 
 def _variables(prefix: str, section: type[BaseModel]) -> Iterator[str]:

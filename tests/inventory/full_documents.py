@@ -24,7 +24,15 @@ FULL: dict[str, dict[str, Any]] = {
     "Node": {
         "driver": "ipmi",
         "lifecycle": "managed",
-        "bmc": {"address": "10.9.9.9", "port": 623, "credentials": "bmc/rack-a"},
+        "bmc": {
+            "address": "10.9.9.9",
+            "port": 623,
+            "credentials": "bmc/rack-a",
+            "protocol": "https",
+            "system": "1",
+            "verifyCa": True,
+        },
+        "ironicNode": "r640-1",
         "bootMode": "uefi",
         "serial": "SN-1",
         "systemUuid": "00000000-0000-0000-0000-00000000000f",

@@ -15,6 +15,7 @@ from metalwright.inventory.assemble import FINDINGS_MAX, Assembled, assemble
 from metalwright.inventory.directory import NO_COMMIT
 from metalwright.inventory.parse import parse_file, positions_of
 from metalwright.model.finding import Finding
+from metalwright.model.hardware import DRIVERS
 
 from .samples import (
     assignment,
@@ -31,7 +32,7 @@ from .samples import (
 CPU_S_MAX = 10.0
 
 
-def assembled(files: Mapping[str, str]) -> Assembled:
+def assembled(files: Mapping[str, str], drivers: frozenset[str] = DRIVERS) -> Assembled:
     parsed = {path: parse_file(text.encode()) for path, text in files.items()}
     assert [finding for file in parsed.values() for finding in file.findings] == []
     return assemble(
@@ -39,6 +40,7 @@ def assembled(files: Mapping[str, str]) -> Assembled:
         parsed,
         [],
         lambda paths: {path: positions_of(files[path].encode()) for path in paths},
+        drivers,
     )
 
 
@@ -83,6 +85,84 @@ def test_a_clash_names_both_places(text: str, message: str) -> None:
 def test_a_duplicate_bmc_on_another_port_is_none() -> None:
     bmc = {"address": "10.0.0.2", "port": 624, "credentials": "a"}
     assert assembled(fleet() | {"x.yaml": node("n8", 8, bmc=bmc)}).errors == ()
+
+
+@pytest.mark.parametrize(
+    ("driver", "hint"),
+    [("ipmii", "did you mean 'ipmi'?"), ("redfsh", "did you mean 'redfish'?"), ("acme", "")],
+)
+def test_a_driver_that_is_not_installed_gets_the_nearest_one(driver: str, hint: str) -> None:
+    error = only_error(fleet() | {"x.yaml": node("n8", 8, driver=driver)})
+    assert (error.path, error.line, error.code) == ("x.yaml", 5, Code.NODE_UNKNOWN_DRIVER)
+    assert (error.value, error.hint) == (driver, hint)
+    assert error.message == (
+        "spec.driver: no driver of this name is installed here, only fake, ipmi, ironic, redfish,"
+        " wol"
+    )
+
+
+def test_a_driver_that_is_installed_beside_ours_is_known() -> None:
+    files = fleet() | {"x.yaml": node("n8", 8, driver="acme")}
+    assert assembled(files, DRIVERS | {"acme"}).errors == ()
+
+
+def redfish(name: str, number: int, **bmc: object) -> str:
+    where = {"address": "10.0.0.99", "credentials": "a", **bmc}
+    return node(name, number, driver="redfish", bmc=where)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({}, {"port": 443}, "the BMC address is also that of node n7"),
+        ({"system": "1"}, {"system": "1"}, "the BMC address is also that of node n7"),
+        ({"system": "1"}, {"system": "2"}, None),
+        ({"system": "1"}, {}, "a system of this BMC is node n7, so system is needed here"),
+        ({}, {"protocol": "http"}, None),
+        ({"protocol": "http"}, {"port": 80}, "the BMC address is also that of node n7"),
+    ],
+)
+def test_one_redfish_system_is_one_node(
+    first: dict[str, object], second: dict[str, object], message: str | None
+) -> None:
+    files = fleet() | {"w.yaml": redfish("n7", 7, **first), "x.yaml": redfish("n8", 8, **second)}
+    if message is None:
+        assert assembled(files).errors == ()
+    else:
+        error = only_error(files)
+        assert error.code is Code.DUPLICATE_BMC
+        assert error.path == "x.yaml"
+        assert message in error.message
+
+
+def test_a_redfish_node_needs_an_address_and_credentials() -> None:
+    error = only_error(fleet() | {"x.yaml": redfish("n8", 8).replace(', "credentials": "a"', "")})
+    assert error.code is Code.NODE_WITHOUT_BMC
+    assert error.message == "spec.bmc: the driver redfish needs spec.bmc.credentials"
+
+
+def test_one_node_in_ironic_is_one_node_here() -> None:
+    text = many(
+        node("n7", 7, driver="ironic", bmc=None, ironicNode="n8"),
+        node("n8", 8, driver="ironic", bmc=None),
+    )
+    error = only_error(fleet() | {"x.yaml": text})
+    assert error.code is Code.DUPLICATE_BMC
+    assert "the node in Ironic is also that of node n7" in error.message
+
+
+@pytest.mark.parametrize(
+    ("nics", "count"),
+    [
+        ([{"mac": "52:54:00:00:01:01"}], 0),
+        ([{"mac": "52:54:00:00:01:01"}, {"mac": "52:54:00:00:01:02", "boot": True}], 0),
+        ([{"mac": "52:54:00:00:01:01"}, {"mac": "52:54:00:00:01:02"}], 1),
+        ([], 1),
+    ],
+)
+def test_a_machine_is_woken_by_one_interface(nics: list[dict[str, object]], count: int) -> None:
+    errors = assembled(fleet() | {"x.yaml": node("n8", 8, driver="wol", nics=nics)}).errors
+    assert [error.code for error in errors] == [Code.NODE_WITHOUT_NIC] * count
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_all_problems_of_all_documents_are_told_at_once(load: Load) -> None:
         ("more.yaml", 2, Code.YAML_SYNTAX),
         ("nodes.yaml", 14, Code.DUPLICATE_BMC),
         ("nodes.yaml", 15, Code.DUPLICATE_MAC),
-        ("nodes.yaml", 21, Code.SCHEMA_WRONG_VALUE),
+        ("nodes.yaml", 21, Code.NODE_UNKNOWN_DRIVER),
         ("pools.yaml", 7, Code.REFERENCE_UNKNOWN),
         ("work.yaml", 9, Code.SCHEMA_UNKNOWN_FIELD),
     }

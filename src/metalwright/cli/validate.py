@@ -18,6 +18,7 @@ from metalwright.cli.common import (
     settings_from,
 )
 from metalwright.daemon.fleet import open_repository
+from metalwright.drivers.registry import driver_names
 from metalwright.errors import InventoryError
 from metalwright.inventory import Loader, check_directory, load_directory
 from metalwright.model.finding import Finding
@@ -52,15 +53,16 @@ def validate(
              mw validate --repo /srv/inventory.git --rev feature-x
     """
     inventory: Inventory | None = None
+    drivers = driver_names()
     try:
         if directory is not None:
-            findings = check_directory(directory)
-            inventory = load_directory(directory)
+            findings = check_directory(directory, drivers)
+            inventory = load_directory(directory, drivers)
         else:
             with open_repository(settings_from(config, repository=repo)) as repository:
                 if repository.is_remote:
                     repository.fetch()
-                loader = Loader(repository)
+                loader = Loader(repository, drivers)
                 inventory = loader.load(repository.commit(rev).id if rev else repository.head())
                 findings = loader.last_warnings
     except InventoryError as error:

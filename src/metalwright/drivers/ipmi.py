@@ -12,7 +12,8 @@ import time
 import uuid
 
 from metalwright.drivers.admission import Lane
-from metalwright.drivers.credentials import Credentials, Secrets
+from metalwright.drivers.contract import SecretSource
+from metalwright.drivers.credentials import Credentials
 from metalwright.drivers.ipmi_errors import SILENCE, meaning_of
 from metalwright.drivers.ipmi_probe import PROBE_TIMEOUT_S, answers
 from metalwright.drivers.workers import (
@@ -29,6 +30,7 @@ from metalwright.model.hardware import Bmc, BootMode
 from metalwright.model.observed import BootDevice, Identity, Power, Reading
 from metalwright.model.operation import Effect, EffectKind
 
+IPMI_PORT = 623
 USERNAME_BYTES_MAX = 16
 PASSWORD_BYTES_MAX = 20
 """IPMI 2.0, 22.28 and 22.30."""
@@ -53,7 +55,7 @@ class IpmiDriver:
 
     capabilities = frozenset({*_LEVELS, EffectKind.SET_BOOT_DEVICE})
 
-    def __init__(self, secrets: Secrets, *, workers_max: int = 8) -> None:
+    def __init__(self, secrets: SecretSource, *, workers_max: int = 8) -> None:
         """`workers_max` processes of about 40 MB at most; three at least (else ValueError)."""
         self._secrets = secrets
         self._pool = WorkerPool(workers_max)
@@ -101,10 +103,11 @@ class IpmiDriver:
 
     def _call(self, node: Node, lane: Lane, timeout_s: float, **request: object) -> Answer:
         bmc, credentials = _bmc_of(node), self._credentials(node)
-        request |= {"host": bmc.address, "port": bmc.port}
-        name = f"BMC {bmc.address}:{bmc.port}"
+        port = bmc.port or IPMI_PORT
+        request |= {"host": bmc.address, "port": port}
+        name = f"BMC {bmc.address}:{port}"
         began = time.monotonic()
-        if not answers(bmc.address, bmc.port, min(PROBE_TIMEOUT_S, timeout_s / 2)):
+        if not answers(bmc.address, port, min(PROBE_TIMEOUT_S, timeout_s / 2)):
             text = f"{name}: it did not answer"
             raise TemporaryError(text) from TimeoutError("no datagram came back")
         call = Call(bmc=name, lane=lane, request=request, credentials=credentials)

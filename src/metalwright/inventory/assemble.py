@@ -21,6 +21,7 @@ from metalwright.inventory.templates import resolve_templates
 from metalwright.inventory.yaml_text import shorten
 from metalwright.model.finding import Finding, Severity
 from metalwright.model.frozen import FrozenDict
+from metalwright.model.hardware import DRIVERS
 from metalwright.model.inventory import Commit, Inventory, Source
 
 FINDINGS_MAX: Final = 1_000
@@ -49,13 +50,14 @@ def assemble(
     files: Mapping[str, ParsedFile],
     tree_findings: Iterable[Finding],
     positions: Positioned,
+    drivers: frozenset[str] = DRIVERS,
 ) -> Assembled:
-    """Checks all documents of a revision together."""
+    """Checks all documents of a revision together; `drivers` are the names that nodes may give."""
     own = list(tree_findings)
     for path, parsed in files.items():
         own += [replace(finding, path=path) for finding in parsed.findings]
     declared, problems = declare(files)
-    problems += check_nodes(declared)
+    problems += check_nodes(declared, drivers)
     members = Members(declared)
     resolved, found = resolve_templates(declared)
     problems += found

@@ -61,7 +61,9 @@ class Code(StrEnum):
     DUPLICATE_SYSTEM_UUID = "duplicate/system-uuid"
     DUPLICATE_POLICY = "duplicate/policy"
 
+    NODE_UNKNOWN_DRIVER = "node/unknown-driver"
     NODE_WITHOUT_BMC = "node/without-bmc"
+    NODE_WITHOUT_NIC = "node/without-nic"
     NODE_BOOT_NICS = "node/boot-nics"
 
     POOL_NODE_IN_TWO = "pool/node-in-two"
@@ -130,7 +132,9 @@ MEANING: Final[dict[Code, str]] = {
     Code.DUPLICATE_SERIAL: "Two nodes with the same serial number.",
     Code.DUPLICATE_SYSTEM_UUID: "Two nodes with the same system UUID.",
     Code.DUPLICATE_POLICY: "More than one policy; there is one fleet, so there is one policy.",
+    Code.NODE_UNKNOWN_DRIVER: "A node whose driver is not installed here.",
     Code.NODE_WITHOUT_BMC: "A node whose driver needs a BMC address and credentials, and has none.",
+    Code.NODE_WITHOUT_NIC: "A node of the driver wol without one interface to wake it by.",
     Code.NODE_BOOT_NICS: "More than one interface of a node is marked as the one to boot from.",
     Code.POOL_NODE_IN_TWO: "A node that is in two pools; a node is in one pool at most.",
     Code.POOL_EMPTY: "A pool without any node (a warning).",

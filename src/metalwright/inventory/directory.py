@@ -29,6 +29,7 @@ from metalwright.inventory.files import (
 from metalwright.inventory.loader import ParsedFiles, accepted, positions_in
 from metalwright.inventory.yaml_text import FILE_BYTES_MAX
 from metalwright.model.finding import Finding
+from metalwright.model.hardware import DRIVERS
 from metalwright.model.inventory import Commit, Inventory
 
 NO_COMMIT: Final = Commit(
@@ -38,27 +39,29 @@ _MODE_FILE: Final = "100644"
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def load_directory(path: Path) -> Inventory:
+def load_directory(path: Path, drivers: frozenset[str] = DRIVERS) -> Inventory:
     """The inventory of a work tree; its revision id is forty zeros.
+
+    `drivers` are the names of those that are installed.
 
     Raises:
         InventoryError: it has errors; `findings` are all of them.
         RepositoryError: the directory cannot be listed.
     """
-    return accepted(_assemble(path), str(path))
+    return accepted(_assemble(path, drivers), str(path))
 
 
-def check_directory(path: Path) -> tuple[Finding, ...]:
-    """Every finding of a work tree, errors first.
+def check_directory(path: Path, drivers: frozenset[str] = DRIVERS) -> tuple[Finding, ...]:
+    """Every finding of a work tree, errors first; `drivers` as for `load_directory`.
 
     Raises:
         RepositoryError: the directory cannot be listed.
     """
-    assembled = _assemble(path)
+    assembled = _assemble(path, drivers)
     return (*assembled.errors, *assembled.warnings)
 
 
-def _assemble(path: Path) -> Assembled:
+def _assemble(path: Path, drivers: frozenset[str]) -> Assembled:
     entries = _entries(path)
     if len(entries) > ENTRIES_MAX:
         files: list[InventoryFile] = []
@@ -74,6 +77,7 @@ def _assemble(path: Path) -> Assembled:
         parsed,
         findings,
         lambda paths: positions_in({path: by_path[path] for path in paths}, contents),
+        drivers,
     )
 
 

@@ -11,18 +11,23 @@ from metalwright.inventory.problems import Declarations, Declared, Problem, in_o
 from metalwright.inventory.yaml_builder import Path
 from metalwright.model.documents import Node, Pool
 from metalwright.model.finding import Severity
+from metalwright.model.hardware import port_of
 from metalwright.model.inventory import Source, attributes
+
+_BMC_DRIVERS: Final = frozenset({"ipmi", "redfish"})
 
 Values = Callable[[Node], Iterator[tuple[str, Path]]]
 
 
-def check_nodes(declared: Declarations) -> list[Problem]:
-    """What no two nodes may share, and what a node needs for its driver."""
+def check_nodes(declared: Declarations, drivers: frozenset[str]) -> list[Problem]:
+    """What no two nodes may share, what a node needs for its driver, and that there is one."""
     nodes = in_order(declared.nodes.values())
     problems: list[Problem] = []
     for code, what, values in _UNIQUE:
         problems += _shared(nodes, code, what, values)
+    problems += _shared_systems(nodes)
     for node in nodes:
+        problems += _driver(declared, node, drivers)
         problems += _own(node)
     policies = in_order(declared.policies.values())
     problems += [
@@ -46,7 +51,24 @@ def _macs(node: Node) -> Iterator[tuple[str, Path]]:
 
 def _bmc(node: Node) -> Iterator[tuple[str, Path]]:
     if node.spec.bmc is not None:
-        yield f"{node.spec.bmc.address} port {node.spec.bmc.port}", ("spec", "bmc", "address")
+        yield _bmc_text(node), ("spec", "bmc", "address")
+
+
+def _bmc_text(node: Node) -> str:
+    """The address, the port, and the system where one Redfish service has several."""
+    bmc, driver = node.spec.bmc, node.spec.driver
+    if bmc is None:
+        return ""
+    port = port_of(driver, bmc)
+    at = bmc.address if port is None else f"{bmc.address} port {port}"
+    return at if driver != "redfish" or bmc.system is None else f"{at} system {bmc.system}"
+
+
+def _ironic_node(node: Node) -> Iterator[tuple[str, Path]]:
+    if node.spec.driver == "ironic":
+        named = node.spec.ironic_node is not None
+        way: Path = ("spec", "ironicNode") if named else ("metadata", "name")
+        yield node.spec.ironic_node or node.metadata.name, way
 
 
 def _serial(node: Node) -> Iterator[tuple[str, Path]]:
@@ -62,6 +84,7 @@ def _system_uuid(node: Node) -> Iterator[tuple[str, Path]]:
 _UNIQUE: Final[tuple[tuple[Code, str, Values], ...]] = (
     (Code.DUPLICATE_MAC, "MAC address", _macs),
     (Code.DUPLICATE_BMC, "BMC address", _bmc),
+    (Code.DUPLICATE_BMC, "node in Ironic", _ironic_node),
     (Code.DUPLICATE_SERIAL, "serial number", _serial),
     (Code.DUPLICATE_SYSTEM_UUID, "system UUID", _system_uuid),
 )
@@ -87,19 +110,67 @@ def _shared(
             )
 
 
+def _shared_systems(nodes: Sequence[Declared[Node]]) -> Iterator[Problem]:
+    """A node that is the only system of a Redfish service which other nodes are systems of."""
+    named: dict[str, Declared[Node]] = {}
+    for node in nodes:
+        bmc = node.value.spec.bmc
+        if node.value.spec.driver == "redfish" and bmc is not None and bmc.system is not None:
+            named.setdefault(_bmc_text(node.value).rpartition(" system ")[0], node)
+    for node in nodes:
+        bmc = node.value.spec.bmc
+        if bmc is None or node.value.spec.driver != "redfish" or bmc.system is not None:
+            continue
+        other = named.get(_bmc_text(node.value))
+        if other is not None:
+            yield Problem(
+                source=node.source,
+                way=("spec", "bmc", "address"),
+                code=Code.DUPLICATE_BMC,
+                message=f"a system of this BMC is node {other.value.metadata.name}, so system is"
+                " needed here",
+                value=_bmc_text(node.value),
+                other=(other.source, ("spec", "bmc", "system")),
+            )
+
+
+def _driver(
+    declared: Declarations, node: Declared[Node], drivers: frozenset[str]
+) -> Iterator[Problem]:
+    driver = node.value.spec.driver
+    if driver in drivers:
+        return
+    yield Problem(
+        source=node.source,
+        way=("spec", "driver"),
+        code=Code.NODE_UNKNOWN_DRIVER,
+        message=f"no driver of this name is installed here, only {', '.join(sorted(drivers))}",
+        value=driver,
+        hint=declared.nearest(driver, sorted(drivers)),
+    )
+
+
 def _own(node: Declared[Node]) -> Iterator[Problem]:
     spec = node.value.spec
-    if spec.driver == "ipmi" and (spec.bmc is None or spec.bmc.credentials is None):
+    if spec.driver in _BMC_DRIVERS and (spec.bmc is None or spec.bmc.credentials is None):
         way: Path = ("spec", "driver") if spec.bmc is None else ("spec", "bmc")
         field = "spec.bmc" if spec.bmc is None else "spec.bmc.credentials"
         yield Problem(
             source=node.source,
             way=way,
             code=Code.NODE_WITHOUT_BMC,
-            message=f"the driver ipmi needs {field}",
+            message=f"the driver {spec.driver} needs {field}",
             hint="credentials is a reference such as bmc/rack-a, never the secret itself",
         )
     boot = [index for index, nic in enumerate(spec.nics) if nic.boot]
+    if spec.driver == "wol" and not boot and len(spec.nics) != 1:
+        yield Problem(
+            source=node.source,
+            way=("spec", "nics") if spec.nics else ("spec", "driver"),
+            code=Code.NODE_WITHOUT_NIC,
+            message="the driver wol needs to know the interface that wakes the machine",
+            hint="mark it with boot: true",
+        )
     for index in boot[1:]:
         yield Problem(
             source=node.source,

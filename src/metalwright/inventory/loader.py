@@ -28,6 +28,7 @@ from metalwright.inventory.repository import Repository
 from metalwright.inventory.schema import Positions
 from metalwright.inventory.yaml_text import FILE_BYTES_MAX, too_large
 from metalwright.model.finding import Finding
+from metalwright.model.hardware import DRIVERS
 from metalwright.model.inventory import Commit, Inventory, Source
 
 PARSED_BYTES_MAX: Final = 128 * 1024 * 1024
@@ -47,10 +48,14 @@ class Contents(Protocol):
 
 
 class Loader:
-    """Loads revisions of one repository, one at a time; use it from the repository's thread."""
+    """Loads revisions of one repository, one at a time; use it from the repository's thread.
 
-    def __init__(self, repository: Repository) -> None:
+    `drivers` are the names of those that are installed; a node with another is refused.
+    """
+
+    def __init__(self, repository: Repository, drivers: frozenset[str] = DRIVERS) -> None:
         self._repository = repository
+        self._drivers = drivers
         self._parsed = ParsedFiles()
         self._assembled: OrderedDict[str, Assembled] = OrderedDict()
         self._listed: tuple[str, dict[str, InventoryFile]] | None = None
@@ -111,6 +116,7 @@ class Loader:
             parsed,
             findings,
             lambda paths: self._positions({path: by_path[path] for path in paths}),
+            self._drivers,
         )
 
     def _positions(self, files: Mapping[str, InventoryFile]) -> dict[str, dict[int, Positions]]:

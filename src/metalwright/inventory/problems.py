@@ -6,7 +6,7 @@ costs a second look at its file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -105,14 +105,18 @@ class Declarations:
 
     def near(self, kind: str, name: str) -> str:
         """A suggestion; for the first few only, because each compares many names."""
-        self.suggestions += 1
-        if self.suggestions > SUGGESTIONS_MAX:
-            return ""
         names = [
             known
             for known in self.of_kind(kind)
             if known[:1] == name[:1] and abs(len(known) - len(name)) <= 3
         ]
+        return self.nearest(name, names)
+
+    def nearest(self, name: str, names: Sequence[str]) -> str:
+        """A suggestion from `names`; for the first few only."""
+        self.suggestions += 1
+        if self.suggestions > SUGGESTIONS_MAX:
+            return ""
         return suggestion(name, names[:SUGGESTION_NAMES_MAX])
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, Strict, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from metalwright.model.fields import (
@@ -19,7 +20,35 @@ from metalwright.model.fields import (
     SystemUuid,
     Text,
 )
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.grammar import CONFIG
+
+DRIVER_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,62}$"
+
+DRIVERS: Final = frozenset({"fake", "ipmi", "redfish", "ironic", "wol"})
+"""The drivers that come with Metalwright; others are installed beside it."""
+
+DriverName = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=DRIVER_PATTERN),
+    Field(
+        description="fake, ipmi, redfish, ironic, wol, or a driver that is installed beside them.",
+        examples=sorted(DRIVERS),
+    ),
+]
+IronicNode = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=r"^[A-Za-z0-9._~-]{1,255}$"),
+    Field(description="The UUID or the name of a node in Ironic."),
+]
+SystemId = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=r"^[^/?#%\s\x00-\x1f]{1,255}$"),
+    Field(description="The Id of a Redfish ComputerSystem, the last part of its address."),
+]
 
 
 class Lifecycle(StrEnum):
@@ -38,13 +67,28 @@ class BootMode(StrEnum):
     UEFI = "uefi"
 
 
+class BmcProtocol(StrEnum):
+    """How a Redfish service is spoken to."""
+
+    HTTPS = "https"
+    HTTP = "http"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Bmc:
-    """The management controller: where it answers, and which secret opens it."""
+    """The management controller: where it answers, and which secret opens it.
+
+    `port` is the driver's own where it is not given (`port_of`). `protocol`, `system` and
+    `verify_ca` are Redfish's: how it is spoken to, which of its systems the node is (the only one,
+    where it is not given), and whether its certificate has to be one of a known authority.
+    """
 
     address: Address
-    port: Annotated[int, Field(strict=True, ge=1, le=65_535)] = 623
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535)] | None = None
     credentials: CredentialsRef | None = None
+    protocol: BmcProtocol = BmcProtocol.HTTPS
+    system: SystemId | None = None
+    verify_ca: Bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -89,9 +133,12 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class NodeSpec:
-    """One physical machine. `conductor_group` (Ironic's word) names the backend that serves it."""
+    """One physical machine. `conductor_group` (Ironic's word) names the backend that serves it.
 
-    driver: Literal["fake", "ipmi"]
+    `ironic_node` is its UUID or name in Ironic; without it, Ironic knows it by the node's name.
+    """
+
+    driver: DriverName
     lifecycle: Lifecycle = Lifecycle.MANAGED
     bmc: Bmc | None = None
     boot_mode: BootMode = BootMode.UEFI
@@ -100,4 +147,19 @@ class NodeSpec:
     nics: Annotated[tuple[Nic, ...], Field(max_length=64)] = ()
     properties: Properties = Field(default_factory=Properties)
     conductor_group: Name | None = None
+    ironic_node: IronicNode | None = None
     hold: Hold | None = None
+
+
+_PORTS: Final[Mapping[tuple[str, BmcProtocol], int]] = FrozenDict(
+    {
+        ("redfish", BmcProtocol.HTTPS): 443,
+        ("redfish", BmcProtocol.HTTP): 80,
+        **{(driver, protocol): 623 for driver in ("ipmi", "fake") for protocol in BmcProtocol},
+    }
+)
+
+
+def port_of(driver: str, bmc: Bmc) -> int | None:
+    """The port that a BMC is asked at: its own, else the driver's; `None` where that is unknown."""
+    return bmc.port if bmc.port is not None else _PORTS.get((driver, bmc.protocol))

@@ -43,7 +43,12 @@ class Entry:
 
     def is_about(self, node: Node) -> bool:
         """Whether `node` is asked at the same BMC, in the same way, as this entry's was."""
-        return self.node.spec.driver == node.spec.driver and self.node.spec.bmc == node.spec.bmc
+        mine, other = self.node.spec, node.spec
+        return (mine.driver, mine.bmc, mine.ironic_node) == (
+            other.driver,
+            other.bmc,
+            other.ironic_node,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
