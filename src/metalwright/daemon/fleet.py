@@ -21,44 +21,23 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Self
 
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.right import Lock, Right
 from metalwright.daemon.takeover import calls_left_s, take_over
+from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
-from metalwright.drivers.fake import FakeDriver
-from metalwright.drivers.fake_faults import parse_faults
-from metalwright.drivers.ipmi import IpmiDriver
+from metalwright.drivers.registry import driver_names, open_drivers
 from metalwright.errors import SettingsError
 from metalwright.execute import Engine, EngineSettings
 from metalwright.inventory import Loader, Repository, without_secrets
 from metalwright.model.documents import Node
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory
-from metalwright.model.observed import Reading
-from metalwright.model.operation import Effect, EffectKind
 from metalwright.observe import Sweeper, SweepSettings
 from metalwright.settings import ObserveSettings, Settings
 from metalwright.store import Store, fleet_lock
-
-
-class Driver(Protocol):
-    """A driver whole: what is asked of it, what is changed through it, and its end."""
-
-    @property
-    def capabilities(self) -> frozenset[EffectKind]:
-        """The effects that it can bring about."""
-
-    def observe(self, node: Node, timeout_s: float) -> Reading:
-        """What the node answers. Raises DriverError."""
-
-    def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
-        """Begin an effect. Raises DriverError."""
-
-    def close(self) -> None:
-        """End whatever it keeps open."""
-
 
 OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
 
@@ -99,7 +78,7 @@ class Fleet:
         self.lock, self.repository, self.store = parts.lock, parts.repository, parts.store
         self._right = Right(parts.lock, parts.clock, self.wall)
         self.drivers = parts.drivers
-        self.loader = Loader(parts.repository)
+        self.loader = Loader(parts.repository, driver_names())
         self.sweeper = Sweeper(
             parts.drivers,
             parts.clock,
@@ -177,7 +156,7 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         by = f"process {os.getpid()} on {socket.gethostname()}"
         alone = take_over(store, clock, by, lock.identity)
     secrets = Secrets(settings.secrets_dir, os.environ)
-    drivers = open_drivers(settings, secrets, clock)
+    drivers = open_drivers(driver_tables(settings), secrets, clock)
     for driver in drivers.values():
         stack.callback(driver.close)
     askers = _threads(settings.observe.in_flight_max, "observe", stack)
@@ -251,22 +230,11 @@ def open_repository(settings: Settings) -> Repository:
     )
 
 
-def open_drivers(
-    settings: Settings, secrets: Secrets, clock: Callable[[], datetime]
-) -> Mapping[str, Driver]:
-    """Every driver by the name that a `Node` gives it. None speaks to anything until asked."""
-    fake = settings.drivers.fake
-    return {
-        "fake": FakeDriver(
-            fake_state(settings),
-            seed=fake.seed,
-            clock=clock,
-            speed=fake.speed,
-            faults=parse_faults(fake.faults),
-            wait=time.sleep,
-        ),
-        "ipmi": IpmiDriver(secrets, workers_max=settings.drivers.ipmi.workers_max),
-    }
+def driver_tables(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
+    """The settings of each driver by its name, with what only the installation knows."""
+    tables: dict[str, Mapping[str, Any]] = settings.drivers.model_dump()
+    fake = {**tables["fake"], "state": fake_state(settings), "wait": time.sleep}
+    return {**tables, "fake": fake}
 
 
 def fake_state(settings: Settings) -> Path:
