@@ -477,6 +477,26 @@ def test_a_superseded_operation_is_let_go_after_the_node_was_asked() -> None:
     assert decide(booting, asked) == Supersede(why="newer")
 
 
+@pytest.mark.parametrize("answered_at", [at(11), None])
+def test_one_that_was_told_to_power_on_is_not_let_go_while_it_may_be_coming_on(
+    answered_at: datetime | None,
+) -> None:
+    """The next operation would take it for off, and find it on with what the last one booted."""
+    operation = told(
+        boot(),
+        EffectKind.POWER_ON,
+        acknowledged_at=answered_at,
+    )
+    touch = last_touch(operation, START)
+    assert touch is not None
+    settled = (touch - START).total_seconds() + 5.0  # the situation's `settle_s`
+    for second, lets_go in ((settled - 0.5, False), (settled + 0.5, True)):
+        decision = decide(operation, a_situation(settled + 1, seen(second), superseded="newer"))
+        assert isinstance(decision, Supersede if lets_go else Wait)
+    silence = a_situation(settled - 1, silent(settled - 2), superseded="newer")
+    assert isinstance(decide(operation, silence), Supersede)
+
+
 def test_a_superseded_operation_is_not_tried_again() -> None:
     forced = told(power_off(), EffectKind.POWER_OFF)
     decision = decide(forced, a_situation(400, seen(390, **ON_NOW), superseded="newer"))

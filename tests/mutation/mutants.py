@@ -141,6 +141,13 @@ STEPS = (
         caught_by=EXECUTE + "test_advance.py",
     ),
     Mutant(
+        bug="one that may be coming on is let go",
+        file="execute/situation.py",
+        before="    if not told_on or seen.power is not Power.OFF:\n",
+        after="    if not told_on or touch is not None:\n",
+        caught_by=EXECUTE + "test_advance.py",
+    ),
+    Mutant(
         bug="an answer from before the effect counts as younger",
         file="execute/situation.py",
         before="return observation.reading if touch is None or observation.at > touch else None",

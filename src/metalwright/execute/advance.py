@@ -33,6 +33,7 @@ from metalwright.execute.situation import (
     fails_at,
     in_doubt,
     last_touch,
+    let_go,
     looked_at,
     probed,
     seconds,
@@ -67,7 +68,6 @@ pressed once more only after the whole time for shutting down has passed."""
 
 def decide(operation: Operation, situation: Situation) -> Decision:
     """The next step of a running operation that has no effect in flight."""
-    asked = probed(operation, situation)
     if operation.failing:
         return _failed(operation, situation, operation.last_error)
     reading = evidence(operation, situation)
@@ -75,7 +75,7 @@ def decide(operation: Operation, situation: Situation) -> Decision:
     if ours is not None and _is_done(operation, ours):
         return _leave(operation, situation)
     if situation.superseded and _may_stop(operation):
-        if asked or situation.node is None:
+        if situation.node is None or let_go(operation, situation):
             return Supersede(why=situation.superseded)
         return Wait(why="is asked once more before it is let go")
     if in_doubt(operation) and ours is not None:

@@ -149,6 +149,22 @@ def probed(operation: Operation, situation: Situation) -> bool:
     return situation.observation is not None and situation.observation.at > touch
 
 
+def let_go(operation: Operation, situation: Situation) -> bool:
+    """Whether an operation that is not wanted any more may end: the node was asked since.
+
+    One that was told to power on and shows "off" is asked until it had its time to show it: the
+    next operation would take it for a machine that is off.
+    """
+    seen, intent = situation.observation, operation.intent
+    touch = last_touch(operation, situation.alone_at)
+    if not probed(operation, situation) or seen is None or touch is None:
+        return probed(operation, situation)
+    told_on = intent is not None and intent.kind is EffectKind.POWER_ON
+    if not told_on or seen.power is not Power.OFF:
+        return True
+    return seen.at >= touch + seconds(situation.settle_s)
+
+
 def evidence(operation: Operation, situation: Situation) -> Reading | None:
     """The reading, where it says something about the present stage: known, fresh, and newer than
     the last effect that changes what it shows.
