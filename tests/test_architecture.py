@@ -38,7 +38,7 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 300
 
 ROOMS = {"model", "inventory", "schedule", "drivers", "observe", "plan", "execute", "store"}
-ROOMS |= {"history"}
+ROOMS |= {"history", "boot"}
 WIRING = {"cli", "daemon"}
 SHARED = {"errors", "settings", "__init__", "__main__"}
 PURE = {"model", "schedule", "plan", "history"}
@@ -61,6 +61,11 @@ LIBRARY_HOMES = {
     "pyghmi": {"drivers"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
+    "fastapi": {"boot"},
+    "starlette": {"boot"},
+    "uvicorn": {"boot"},
+    "jinja2": {"boot"},
+    "httpx": {"boot"},
     "ClusterShell": {"model"},
     "typer": {"cli"},
     "rich": {"cli"},

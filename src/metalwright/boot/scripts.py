@@ -1,0 +1,95 @@
+"""The iPXE scripts that a machine gets. Pure text: https://ipxe.org/scripting.
+
+iPXE expands `${...}` anywhere in a line and takes `||`, `&&` and line ends for its own, so nothing
+that came from a template, a machine or a person is put into a script before it was looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+WAIT_S = 30
+"""How long a machine that is to wait sleeps before it asks again, in seconds."""
+
+WAITS_MAX = 40
+"""How often it asks again before it gives up and its firmware goes on."""
+
+COMMAND_LINE_MAX = 2_047
+"""Bytes of a kernel's command line (x86: COMMAND_LINE_SIZE less its end)."""
+
+_UNSAFE = re.compile(r"[^\x21-\x7e]|\$\{|^#|^\|\|$|^&&$")
+_SAID = re.compile(r"[^A-Za-z0-9 .,:;()/_@+-]")
+
+
+class ScriptError(ValueError):
+    """Something that cannot stand in a script, in words."""
+
+
+def identify(base: str) -> str:
+    """The first script, the same for every machine: it makes iPXE say who it is.
+
+    `base` is the URL of the boot service, without a slash at its end. A DHCP server hands this
+    script's address out (see `dnsmasq.py`).
+    """
+    return _script(f"chain --replace --autofree {base}/ipxe?{_WHO}&n=0")
+
+
+def kernel(base: str, arguments: Sequence[str], *, initrds: Sequence[str]) -> str:
+    """Boot `{base}/kernel` with `{base}/INITRD` for each of `initrds`. `base` holds the token.
+
+    The initrds are named on the command line too: an EFI kernel finds them by that.
+
+    Raises:
+        ScriptError: an argument that iPXE would take for its own, or all of them too long.
+    """
+    named = [f"initrd={name}" for name in initrds]
+    line = " ".join([*named, *arguments])
+    for argument in arguments:
+        if _UNSAFE.search(argument):
+            raise ScriptError(
+                f"the kernel argument {argument!r} has a space, a character that is not printable"
+                " ASCII, or something that iPXE would take for its own (${, #, ||, &&)"
+            )
+    if len(line) > COMMAND_LINE_MAX:
+        raise ScriptError(
+            f"the kernel's command line has {len(line)} bytes; {COMMAND_LINE_MAX} are the most"
+        )
+    lines = [f"kernel {base}/kernel {line}".rstrip()]
+    lines += [f"initrd --name {name} {base}/{name}" for name in initrds]
+    return _script(*lines, "boot")
+
+
+def local_disk(why: str, platform: str) -> str:
+    """Go on with the machine's own disk. `platform` is iPXE's (`pcbios`, `efi`).
+
+    BIOS firmware may come back to the network when iPXE only exits, so the first disk is started.
+    """
+    said = f"echo Metalwright: {_plain(why)}"
+    if platform == "pcbios":
+        return _script(said, "sanboot --no-describe --drive 0x80 || exit")
+    return _script(said, "exit")
+
+
+def wait(base: str, why: str, asked: int) -> str:
+    """Sleep, then ask again; after `WAITS_MAX` times give up. `asked` is the request's `n`."""
+    said = f"echo Metalwright: {_plain(why)}"
+    if asked >= WAITS_MAX:
+        return _script(said, "exit")
+    again = f"chain --replace --autofree {base}/ipxe?{_WHO}&n={asked + 1} || exit"
+    return _script(said, f"sleep {WAIT_S}", again)
+
+
+_WHO = (
+    "mac=${netX/mac:uristring}&uuid=${uuid:uristring}"
+    "&serial=${serial:uristring}&platform=${platform:uristring}"
+)
+
+
+def _script(*lines: str) -> str:
+    return "\n".join(("#!ipxe", *lines, ""))
+
+
+def _plain(text: str) -> str:
+    """`text` as iPXE may print it: nothing that it would expand, run, or end the line at."""
+    return _SAID.sub("?", text)[:200]
