@@ -149,9 +149,12 @@ class Surroundings:
 
 
 class SimDaemon:
-    """One process, from its start to its end. `driver_kind` is how it reaches the machines."""
+    """One process, from its start to its end. `driver_kind` is how it reaches the machines,
+    `reconciler_kind` how it plans.
+    """
 
     driver_kind: type[SimDriver] = SimDriver
+    reconciler_kind: type[SimReconciler] = SimReconciler
 
     def __init__(self, around: Surroundings, number: int) -> None:
         self.around, self.number = around, number
@@ -214,7 +217,7 @@ class SimDaemon:
         )
         with Fleet(around.settings, parts, self.wake) as fleet:
             fleet.sweeper.preload(_pauses(store.observed()))
-            self.reconciler = SimReconciler(fleet)
+            self.reconciler = self.reconciler_kind(fleet)
             while True:
                 self.alarm.clear()
                 pause_s = self._cycle(fleet, self.reconciler)

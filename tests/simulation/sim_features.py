@@ -13,11 +13,15 @@ from sim_inventory import Shape
 from sim_policy import Model
 
 
-def rules(shape: Shape, fleet_limit: int, dice: random.Random) -> Model:
-    """Keys of the model that are in force from the beginning."""
+def rules(shape: Shape, fleet_limit: int, dice: random.Random, *, dense: bool = False) -> Model:
+    """Keys of the model that are in force from the beginning.
+
+    In a dense run, where all of the fleet is turned over within a minute, few pools have rollouts
+    and rates are high: it is there to have many operations.
+    """
     found: Model = {}
     for pool in shape.members:
-        if dice.random() < 0.5:
+        if dice.random() < (0.15 if dense else 0.5):
             found[f"rollout/{pool}"] = _strategy(shape, dice)
         if dice.random() < 0.3:
             found[f"weight/{pool}"] = dice.choice((2, 5, 10))
@@ -28,14 +32,15 @@ def rules(shape: Shape, fleet_limit: int, dice: random.Random) -> Model:
         found["policy/blast-pool"] = dice.choice((30, 60))
     if dice.random() < 0.3:
         found["policy/blast-rack"] = dice.choice((3, 6))
-    return {key: value for key, value in (found | _lanes(fleet_limit, dice)).items() if value}
+    found |= _lanes(fleet_limit, dice, dense)
+    return {key: value for key, value in found.items() if value}
 
 
-def _lanes(fleet_limit: int, dice: random.Random) -> Model:
-    """Rates, lanes, ageing, quarantine, learning."""
-    found: Model = {}
+def _lanes(fleet_limit: int, dice: random.Random, dense: bool) -> Model:
+    """Rates, lanes, ageing, quarantine, learning, attempts."""
+    found: Model = {"policy/attempts": dice.choice((1, 1, 2, 3))}
     if dice.random() < 0.5:
-        found["policy/rates"] = [_rate(dice) for _ in range(dice.randint(1, 2))]
+        found["policy/rates"] = [_rate(dice, dense) for _ in range(dice.randint(1, 2))]
     if dice.random() < 0.5:
         found["policy/reserved"] = {
             "releases": dice.randint(0, max(0, fleet_limit // 4)),
@@ -83,18 +88,21 @@ def _strategy(shape: Shape, dice: random.Random) -> dict[str, Any]:
     return strategy
 
 
-def _rate(dice: random.Random) -> dict[str, Any]:
-    rate: dict[str, Any] = {"starts": dice.randint(1, 4), "per": dice.choice(("10s", "30s"))}
+def _rate(dice: random.Random, dense: bool) -> dict[str, Any]:
     label = dice.choice(("pdu", "rack", None))
+    starts = dice.randint(1, 4) * (1 if not dense else 4 if label is not None else 60)
+    rate: dict[str, Any] = {"starts": starts, "per": dice.choice(("10s", "30s"))}
     return rate | ({"label": label} if label is not None else {})
 
 
-def edit(shape: Shape, fleet_limit: int, dice: random.Random) -> Model:
+def edit(shape: Shape, fleet_limit: int, dice: random.Random, *, dense: bool = False) -> Model:
     """What one commit changes of all this; to be taken together with what it wants of machines."""
     found: Model = {}
     for pool in shape.members:
         if dice.random() < 0.1:
-            found[f"rollout/{pool}"] = dice.choice((None, _strategy(shape, dice)))
+            found[f"rollout/{pool}"] = (
+                None if dense else dice.choice((None, _strategy(shape, dice)))
+            )
         if dice.random() < 0.2:
             found[f"rest/{pool}"] = "t5"
         if dice.random() < 0.1:
@@ -105,7 +113,7 @@ def edit(shape: Shape, fleet_limit: int, dice: random.Random) -> Model:
     if dice.random() < 0.1:
         found["policy/retries"] = dice.choice((None, 1, 2))
     if dice.random() < 0.1:
-        found["policy/rates"] = dice.choice((None, [_rate(dice)]))
+        found["policy/rates"] = dice.choice((None, [_rate(dice, dense)]))
     if dice.random() < 0.1:
         found["policy/reserved"] = dice.choice((None, {"releases": 1, "operators": 1}))
     return found
@@ -125,14 +133,27 @@ def events(shape: Shape, span_s: float, dice: random.Random) -> list[tuple[float
     for _ in range(dice.randint(0, 3)):
         happen("cancel", {"nodes": _some(shape, dice)})
     for _ in range(dice.randint(0, 2)):
-        template = dice.choice(("t0", "t1", "t5"))
-        what = {"template": template, "answer": dice.choice(ANSWERS)}
-        happen("bad template", what | {"set": _go_bad(shape, template, dice)})
-    for _ in range(dice.randint(0, 2)):
         share = dice.choice((0.2, 0.5, 0.9))
         happen("partial sweep", {"share": share, "for_s": dice.choice((20.0, 90.0, 300.0))})
     if dice.random() < 0.5:
         happen("stalled daemon", {"taken_over_s": dice.choice((1.0, 20.0)), "wakes_s": 90.0})
+    return found
+
+
+def trials(
+    shape: Shape, attempts: int, changes_at_s: list[float], dice: random.Random
+) -> list[tuple[float, float, dict[str, Any]]]:
+    """Templates that boot nothing: when, for how long nothing else is changed, and contents.
+
+    Without that calm the next commit would want something else before anybody has failed.
+    """
+    found = []
+    for at_s in sorted(dice.choices(changes_at_s, k=dice.randint(1, 2))):
+        template = dice.choice(("t5", "t5", "t1"))
+        boot_s = max(60.0, 500.0 / shape.speed)
+        calm_s = dice.choice((0.5, 2.0, 4.0)) * attempts * (boot_s + ATTEMPT_S)
+        what = {"template": template, "answer": dice.choice(ANSWERS)}
+        found.append((at_s, calm_s, what | {"set": _go_bad(shape, template, dice)}))
     return found
 
 
@@ -141,10 +162,14 @@ def _go_bad(shape: Shape, template: str, dice: random.Random) -> Model:
     found: Model = {}
     for pool in sorted(dice.sample(sorted(shape.members), 1 + len(shape.members) // 4)):
         found[f"rest/{pool}"] = template
-        if dice.random() < 0.6:
-            found[f"rollout/{pool}"] = _strategy(shape, dice)
+        if dice.random() < 0.8:
+            few = {"failuresMax": dice.choice((0, 0, 1))}
+            found[f"rollout/{pool}"] = _strategy(shape, dice) | few
     return found
 
+
+ATTEMPT_S = 90.0
+"""How long an attempt takes beside its boot, about: to power off, to be asked again, to pause."""
 
 ANSWERS = ("mend", "revert", "acknowledge")
 """What people do about a template that boots nothing, once they are told."""

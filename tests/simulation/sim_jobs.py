@@ -53,6 +53,7 @@ class Figures:
     overshoot: int = 0
     compared: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    rollouts: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     violations: list[tuple[Violation, Scenario, tuple[int, ...]]] = field(default_factory=list)
 
@@ -67,6 +68,7 @@ class Figures:
         self.crashes += result.crashes
         self.overshoot += result.overshoot
         self.faults.update(result.faults)
+        self.rollouts.update(result.rollouts)
         self.events.update(result.events)
         if result.violations:
             self.violations.append((result.violations[0], result.scenario, crash_at))
@@ -79,6 +81,7 @@ class Figures:
         self.overshoot += other.overshoot
         self.compared += other.compared
         self.faults.update(other.faults)
+        self.rollouts.update(other.rollouts)
         self.events.update(other.events)
         self.violations += other.violations
 

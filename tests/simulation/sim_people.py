@@ -24,6 +24,8 @@ OPERATOR_S = 15.0
 RETRY_S = 300.0
 ACKNOWLEDGED_MAX = 2
 """How often a rollout of a template that boots nothing is let go on, before that is seen."""
+PATIENCE_S = 200.0
+"""How long a template is let boot nothing where no rollout is paused for it."""
 
 _ASKED = re.compile(r"acknowledge: \[([0-9a-f]+)\]")
 _ASKING = frozenset(
@@ -52,7 +54,9 @@ class People:
         self._counts, self._written = counts, written
         self._retried_s = 0.0
         self._answers: dict[str, str] = {}
-        self._acknowledged: Counter[str] = Counter()
+        self._before: dict[str, dict[str, Any]] = {}  # what HEAD said before a bad template
+        self._told_s: dict[str, float] = {}
+        self._acknowledged: dict[str, set[str]] = {}
 
     def happen(self, event: Event) -> None:
         """What they do by themselves, as the scenario has it."""
@@ -64,7 +68,12 @@ class People:
             self._say(lambda store: store.hold(nodes, why, "ada", self._clock.wall()))
             self._time.at(self._time.now_s + event.what["for_s"], lambda: self._resume(nodes))
         elif event.kind == "bad template":
-            self._answers[event.what["template"]] = event.what["answer"]
+            name, model = event.what["template"], self._branch.model
+            rests = [key for key in event.what["set"] if key.startswith("rest/")]
+            self._answers[name] = event.what["answer"]
+            self._before[name] = {key: model[key] for key in (f"template/{name}", *rests)}
+            self._told_s.pop(name, None)
+            self._acknowledged[name] = set()
             self._branch.happen(event)
 
     def look(self, plan: Plan) -> None:
@@ -72,8 +81,7 @@ class People:
         blocked = plan.blocked
         failed = [line.node for line in blocked if line.reason in _TRIED]
         quarantined = [line.node for line in blocked if line.reason is BlockedReason.QUARANTINED]
-        told = {line.node for line in blocked if line.reason in _TELL_OF_A_TEMPLATE}
-        if told and self._mend(told):
+        if self._mend(plan):
             return
         self._acknowledge(plan)
         replaced = [
@@ -85,24 +93,43 @@ class People:
             self._retried_s = self._time.now_s + RETRY_S
             self._retry(failed, replaced, quarantined)
 
-    def _mend(self, told: set[str]) -> bool:
+    def _mend(self, plan: Plan) -> bool:
         """Whether a template that boots nothing was mended or taken back now."""
         model = self._branch.model
-        used = {what for node, what in wanted(self._branch.shape, model).items() if node in told}
+        wants = wanted(self._branch.shape, model)
         for name in [key[4:] for key in model if key.startswith("bad/")]:
-            if name not in used:
+            told = [
+                line
+                for line in plan.blocked
+                if line.reason in _TELL_OF_A_TEMPLATE and wants.get(line.node) == name
+            ]
+            if not told:
                 continue
             answer = self._answers.get(name, "mend")
-            if answer == "acknowledge" and self._acknowledged[name] < ACKNOWLEDGED_MAX:
-                self._acknowledged[name] += 1
+            asked = {
+                one
+                for line in told
+                if line.reason is BlockedReason.ROLLOUT_PAUSED
+                for one in _ASKED.findall(line.message)
+            }
+            if self._waits(name, answer, asked):
                 continue
             edit: dict[str, Any] = {f"bad/{name}": None}
             if answer == "revert":
-                edit[f"template/{name}"] = model[f"template/{name}"] - 1
+                edit |= self._before.get(name, {})
             self._counts[f"bad template: {answer}"] += 1
             self._branch.edit(edit, f"What to do about {name}: {answer}")
             return True
         return False
+
+    def _waits(self, name: str, answer: str, asked: set[str]) -> bool:
+        """Whether a bad template is left as it is: its rollout is let go on, or not paused yet."""
+        began_s = self._told_s.setdefault(name, self._time.now_s)
+        known = self._acknowledged.setdefault(name, set())
+        if asked and answer == "acknowledge":
+            known |= asked
+            return len(known) <= ACKNOWLEDGED_MAX
+        return not asked and self._time.now_s < began_s + PATIENCE_S
 
     def _acknowledge(self, plan: Plan) -> None:
         asked = {

@@ -31,7 +31,8 @@ def policy_text(speed: float, model: Model) -> str:
     spec["quarantine"] = _given(failures=model.get("policy/quarantine"))
     spec["acknowledge"] = model.get("policy/acknowledge")
     spec["observationTtl"] = f"{model.get('policy/ttl', 120)}s"
-    spec["retries"] = {"attemptsMax": 3, "backoffMin": "10s", "backoffMax": "120s"}
+    attempts = model.get("policy/attempts", 3)
+    spec["retries"] = {"attemptsMax": attempts, "backoffMin": "10s", "backoffMax": "120s"}
     learnt = LEARNT if model.get("policy/learning") else ()
     spec["learning"] = model.get("policy/learning")
     spec["timeouts"] = {

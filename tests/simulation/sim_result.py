@@ -27,6 +27,7 @@ class Result:
     steps: int
     overshoot: int
     faults: Counter[str] = field(default_factory=Counter)
+    rollouts: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     begins: dict[str, str] = field(default_factory=dict)
     ends: dict[str, str] = field(default_factory=dict)

@@ -135,10 +135,12 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
         scenario = _dense(scenario, dice)
     more = random.Random(f"{seed}/features") if recipe.features else None
     if more is not None:
-        rules = sim_features.rules(scenario.shape, scenario.fleet_limit, more)
+        rules = sim_features.rules(scenario.shape, scenario.fleet_limit, more, dense=scenario.dense)
         scenario = replace(scenario, rules=rules)
     turn_s = _turn_s(scenario)
     changes = _changes(scenario, dice, dice.randint(*recipe.changes), turn_s)
+    if more is not None:
+        changes = _with_trials(scenario, changes, more)
     span_s = max(each.at_s for each in changes) + turn_s / 2
     events = [*changes, *_faults(scenario, dice, recipe, span_s)]
     for _ in range(dice.randint(*recipe.crashes)):
@@ -170,11 +172,26 @@ def _with_features(scenario: Scenario, event: Event, more: random.Random) -> Eve
     """The same event, where a commit changes more and a BMC may lie in more ways."""
     what = event.what
     if event.kind == "commit":
-        edit = sim_features.edit(scenario.shape, scenario.fleet_limit, more)
+        edit = sim_features.edit(scenario.shape, scenario.fleet_limit, more, dense=scenario.dense)
         return replace(event, what=what | {"set": what["set"] | edit})
     if event.kind == "fault" and more.random() < 0.25:
         return replace(event, what=what | {"fault": more.choice(LYING_KINDS)})
     return event
+
+
+def _with_trials(scenario: Scenario, changes: list[Event], more: random.Random) -> list[Event]:
+    """The same changes, with templates that boot nothing in between, and time to find that out."""
+    instants = [each.at_s for each in changes]
+    attempts = scenario.rules["policy/attempts"]
+    trials = sim_features.trials(scenario.shape, attempts, instants, more)
+    for at_s, calm_s, what in reversed(trials):  # the last first: none is moved out of its place
+        later = [
+            replace(each, at_s=round(each.at_s + calm_s, 3)) if each.at_s > at_s else each
+            for each in changes
+        ]
+        trial = Event(at_s=at_s + 1.0, kind="bad template", what=what)
+        changes = sorted([*later, trial], key=lambda each: each.at_s)
+    return changes
 
 
 def _dense(scenario: Scenario, dice: random.Random) -> Scenario:

@@ -89,8 +89,6 @@ class World:
         self._books.close()
         faults = self.room.met + self.counts
         faults["waits within their bound"] = self.witness.waits.kept
-        faults["waves passed"] = self.witness.waves.passed
-        faults["rollouts paused"] = self.witness.waves.pauses
         return Result(
             scenario=self.scenario,
             violations=self.witness.violations,
@@ -103,6 +101,7 @@ class World:
             steps=self.time.steps,
             overshoot=self.witness.limits.overshoot,
             faults=faults,
+            rollouts=self.witness.waves.figures,
             events=self.witness.events,
             begins=self._begins,
             ends=ends(self.room, self.shape),

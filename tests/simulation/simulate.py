@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -95,8 +96,6 @@ def _run(seeds: list[int], workers: int, home: Path) -> Figures:
 
 def _table(figures: Figures, wall_s: float) -> str:
     days = figures.virtual_s / 86_400
-    kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(figures.faults.items()))
-    events = ", ".join(f"{kind} {count:,}" for kind, count in sorted(figures.events.items()))
     return "\n".join(
         (
             "",
@@ -105,8 +104,9 @@ def _table(figures: Figures, wall_s: float) -> str:
             f"nodes        {figures.nodes:,}",
             f"operations   {figures.operations:,}",
             f"virtual time {days:,.1f} days, {figures.cycles:,} cycles, {figures.steps:,} steps",
-            f"journal      {events}",
-            f"faults       {kinds}",
+            f"journal      {_counted(figures.events)}",
+            f"rollouts     {_counted(figures.rollouts)}",
+            f"faults       {_counted(figures.faults)}",
             f"crashes      {figures.crashes:,}",
             f"overshoot    {figures.overshoot:,}",
             f"violations   {len(figures.violations):,}",
@@ -114,6 +114,10 @@ def _table(figures: Figures, wall_s: float) -> str:
             f"rate         {figures.operations / max(wall_s, 0.001):,.0f} operations per second",
         )
     )
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{kind} {count:,}" for kind, count in sorted(counts.items()))
 
 
 def _tell(number: int, found: tuple, home: Path, out: Path) -> None:
