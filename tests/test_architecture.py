@@ -56,9 +56,12 @@ MAY_IMPORT = {
 LIBRARY_HOMES = {
     "git": {"inventory"},
     "gitdb": {"inventory"},
-    "yaml": {"inventory"},
+    "yaml": {"inventory", "drivers"},
     "watchfiles": {"inventory"},
     "pyghmi": {"drivers"},
+    "pyrage": {"drivers"},
+    "hvac": {"drivers"},
+    "requests": {"drivers"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "fastapi": {"boot"},

@@ -1,31 +1,48 @@
-"""Secrets: from a reference in git, such as `bmc/rack-a`, to a user name and a password.
+"""Secrets: from a reference in git, such as `bmc/rack-a`, to a user name and a password, or to one
+value.
 
-A secret is two small files, `<directory>/bmc/rack-a/username` and `.../password`, as a mounted
-Kubernetes secret looks; or, where the directory has none, two variables,
-`METALWRIGHT_SECRET_BMC_RACK_A_USERNAME` and `..._PASSWORD`. It is read anew every time, so a
-rotation needs no restart. No value is ever logged, kept, or named in an error.
+Providers are asked in the order of the settings, and the first that has the secret decides; a
+reference such as `vault:bmc/rack-a` names its only one. A secret is looked up anew every time, so a
+rotation needs no restart. No value is ever logged, stored, or named in an error.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 import secrets
-import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from metalwright.errors import SettingsError
+from metalwright.drivers.secrets_local import (
+    ENVIRONMENT_PREFIX,
+    DirectorySecrets,
+    EnvironmentSecrets,
+)
+from metalwright.drivers.secrets_values import (
+    LOGIN,
+    VALUE,
+    VALUE_BYTES_MAX,
+    Provider,
+    SecretError,
+    SecretsDownError,
+)
+from metalwright.errors import PermanentError, SettingsError, TemporaryError
 from metalwright.model.fields import CREDENTIALS_PATTERN
 
-ENVIRONMENT_PREFIX = "METALWRIGHT_SECRET_"
-VALUE_BYTES_MAX = 4_096
-ROTATION_TRIES_MAX = 3
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "VALUE_BYTES_MAX",
+    "Credentials",
+    "SecretValue",
+    "Secrets",
+    "SecretsDownError",
+    "look_up",
+]
 
-_PARTS = ("username", "password")
 _DIGEST_KEY = secrets.token_bytes(32)
 
 
@@ -45,171 +62,112 @@ class Credentials:
         return repr(self)
 
 
-class Secrets:
-    """Looks references up, in a directory first, then in an environment."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretValue:
+    """One value, hidden from every rendering; `version` as that of `Credentials`."""
 
-    def __init__(self, directory: Path | None, environment: Mapping[str, str]) -> None:
-        self._directory = directory
-        self._environment = environment
+    value: str = field(repr=False)
+    version: str
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+class Secrets:
+    """Looks references up: in a directory first, then in an environment, unless other providers
+    are given. Safe to call from many threads.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        environment: Mapping[str, str],
+        providers: Sequence[Provider] | None = None,
+    ) -> None:
+        if providers is None:
+            local: list[Provider] = [EnvironmentSecrets(environment)]
+            if directory is not None:
+                local.insert(0, DirectorySecrets(directory))
+            providers = local
+        self._providers = tuple(providers)
 
     def __repr__(self) -> str:
-        return f"Secrets({str(self._directory)!r})"
+        return f"Secrets({', '.join(each.name for each in self._providers)})"
 
     def get(self, ref: str) -> Credentials:
         """The credentials that `ref` names.
 
         Raises:
             SettingsError: no such secret, half of one, or one that others can read or change.
+            SecretsDownError: a provider cannot be asked now (a `SettingsError` as well).
         """
+        username, password = self._find(ref, LOGIN, lambda each: each.find)
+        return Credentials(
+            username=username, password=password, version=_version(username, password)
+        )
+
+    def value(self, ref: str) -> SecretValue:
+        """The one value that `ref` names. Raises as `get` does."""
+        (value,) = self._find(ref, VALUE, lambda each: each.find)
+        return SecretValue(value=value, version=_version(value))
+
+    def version(self, ref: str) -> str:
+        """The version of the credentials as far as it is known without waiting for a network; empty
+        where nothing is known.
+        """
+        try:
+            username, password = self._find(ref, LOGIN, lambda each: each.peek)
+        except SettingsError:
+            return ""
+        return _version(username, password)
+
+    def _find(
+        self,
+        ref: str,
+        parts: tuple[str, ...],
+        way: Callable[[Provider], Callable[[str, tuple[str, ...]], tuple[str, ...] | None]],
+    ) -> tuple[str, ...]:
         if not re.fullmatch(CREDENTIALS_PATTERN, ref):
             raise SettingsError(f"{ref!r} is not a credentials reference such as bmc/rack-a")
-        values = self._from_directory(ref) or self._from_environment(ref)
-        if values is None:
-            places = [f"the variables {' and '.join(_variables(ref))}"]
-            if self._directory is not None:
-                places.insert(0, f"the directory {self._directory / ref}")
-            raise SettingsError(f"credentials {ref}: there is neither {' nor '.join(places)}")
-        username, password = values
-        told = f"{len(username)} {username}{password}".encode()
-        version = hmac.new(_DIGEST_KEY, told, hashlib.sha256).hexdigest()[:16]
-        return Credentials(username=username, password=password, version=version)
-
-    def _from_environment(self, ref: str) -> tuple[str, str] | None:
-        names = _variables(ref)
-        present = [name for name in names if name in self._environment]
-        if not present:
-            return None
-        if len(present) < len(names):
-            missing = next(name for name in names if name not in self._environment)
-            raise SettingsError(f"credentials {ref}: the variable {missing} is not set")
-        username, password = (
-            _value(
-                self._environment[name].encode(errors="surrogateescape"), ref, f"variable {name}"
+        named, _, path = ref.rpartition(":")
+        asked = [each for each in self._providers if named in ("", each.name)]
+        if not asked:
+            raise SettingsError(
+                f"credentials {ref}: the provider {named!r} is not among secrets.providers"
             )
-            for name in names
-        )
-        return username, password
-
-    def _from_directory(self, ref: str) -> tuple[str, str] | None:
-        if self._directory is None or not (self._directory / ref).is_dir():
-            return None
-        root = self._directory.resolve()
-        for _ in range(ROTATION_TRIES_MAX):
-            username, password = (_resolve(root, ref, part) for part in _PARTS)
+        for provider in asked:
             try:
-                values = _read(root, username, ref), _read(root, password, ref)
-            except FileNotFoundError:
-                continue  # Kubernetes swapped the ..data link while we read
-            # both of one generation: ..data still leads to where it led
-            if (username, password) == tuple(_resolve(root, ref, part) for part in _PARTS):
-                return values
-        raise SettingsError(f"credentials {ref}: {root / ref} changes faster than it can be read")
+                found = way(provider)(path, parts)
+            except SecretError as error:
+                raise SecretError(f"credentials {ref} ({provider.name}): {error}") from error
+            except SecretsDownError as error:
+                raise SecretsDownError(f"credentials {ref} ({provider.name}): {error}") from error
+            if found is not None:
+                return found
+        places = " nor ".join(each.place(path, parts) for each in asked)
+        raise SettingsError(f"credentials {ref}: there is neither {places}")
 
 
-def _variables(ref: str) -> tuple[str, str]:
-    name = ENVIRONMENT_PREFIX + re.sub(r"[^A-Z0-9]", "_", ref.upper())
-    return f"{name}_USERNAME", f"{name}_PASSWORD"
+class _Source(Protocol):
+    def get(self, ref: str) -> Credentials:
+        """The credentials of now. Raises SettingsError."""
 
 
-def _resolve(root: Path, ref: str, part: str) -> Path:
-    """The real file of one part. Links are followed (Kubernetes makes some), but not out of
-    `root`.
+def look_up(source: _Source, ref: str) -> Credentials:
+    """The credentials that `ref` names, for a driver.
+
+    Raises:
+        TemporaryError: a provider cannot be asked now.
+        PermanentError: there is no usable secret of that name.
     """
-    path = root / ref / part
     try:
-        real = path.resolve(strict=True)
-    except FileNotFoundError:
-        raise SettingsError(f"credentials {ref}: there is no file {path}") from None
-    except (OSError, RuntimeError) as error:
-        raise SettingsError(f"credentials {ref}: {path} cannot be read: {error}") from error
-    if not real.is_relative_to(root):
-        raise SettingsError(f"credentials {ref}: {path} leads out of {root}")
-    return real
+        return source.get(ref)
+    except SecretsDownError as error:
+        raise TemporaryError(str(error)) from error
+    except SettingsError as error:
+        raise PermanentError(str(error)) from error
 
 
-def _read(root: Path, path: Path, ref: str) -> str:
-    """The value in `path`, a file that nobody else can read in directories nobody else can
-    change.
-    """
-    for folder in path.parents:
-        _check_directory(folder, ref)
-        if folder == root:
-            break
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise SettingsError(
-            f"credentials {ref}: {path} cannot be read: {error.strerror}"
-        ) from error
-    try:
-        _check_file(os.fstat(descriptor), path, ref)
-        raw = os.read(descriptor, VALUE_BYTES_MAX + 1)
-    finally:
-        os.close(descriptor)
-    return _value(raw, ref, str(path))
-
-
-def _check_file(found: os.stat_result, path: Path, ref: str) -> None:
-    """Refuse a file that anybody but us and root could have read.
-
-    Kubernetes gives a pod that is not root its secrets as root's files of mode 0440, in the pod's
-    own group (`fsGroup`); only that group read is let through.
-    """
-    if not stat.S_ISREG(found.st_mode):
-        raise SettingsError(f"credentials {ref}: {path} is not a file")
-    _check_owner(found, path, ref)
-    forbidden = 0o077
-    if os.geteuid() != 0 and found.st_uid == 0 and found.st_gid in (os.getegid(), *os.getgroups()):
-        forbidden = 0o037
-    if found.st_mode & forbidden:
-        raise SettingsError(
-            f"credentials {ref}: {path} has mode {_mode(found)}; others must not read or write it"
-            " (chmod 0400)"
-        )
-
-
-def _check_directory(path: Path, ref: str) -> None:
-    """Refuse a directory in which somebody else could list or swap our secrets.
-
-    Kubernetes mounts secrets in root's directories of modes 0755 and 1777: of root's, only those
-    that others can write without the sticky bit are refused.
-    """
-    found = path.stat()
-    _check_owner(found, path, ref)
-    forbidden = 0o066
-    if found.st_uid == 0:
-        forbidden = 0 if found.st_mode & stat.S_ISVTX else 0o022
-    if found.st_mode & forbidden:
-        raise SettingsError(
-            f"credentials {ref}: the directory {path} has mode {_mode(found)}; others must not"
-            " read or write it (chmod 0700)"
-        )
-
-
-def _check_owner(found: os.stat_result, path: Path, ref: str) -> None:
-    if found.st_uid not in (0, os.geteuid()):
-        raise SettingsError(
-            f"credentials {ref}: {path} belongs to user {found.st_uid}; it should be ours"
-            f" ({os.geteuid()}) or root's"
-        )
-
-
-def _mode(found: os.stat_result) -> str:
-    return f"{stat.S_IMODE(found.st_mode):04o}"
-
-
-def _value(raw: bytes, ref: str, place: str) -> str:
-    """One line of text without its end, from what stood in `place`."""
-    if len(raw) > VALUE_BYTES_MAX:
-        raise SettingsError(f"credentials {ref}: {place} has more than {VALUE_BYTES_MAX} bytes")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        # no cause: it would carry the bytes
-        raise SettingsError(f"credentials {ref}: {place} is not UTF-8 text") from None
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text or any(character < " " for character in text):
-        raise SettingsError(f"credentials {ref}: {place} should be one line of text")
-    return text
+def _version(*values: str) -> str:
+    told = " ".join([*(str(len(each)) for each in values), *values]).encode(errors="replace")
+    return hmac.new(_DIGEST_KEY, told, hashlib.sha256).hexdigest()[:16]
