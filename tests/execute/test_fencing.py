@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from execute_rig import HeldExecutor, Rig, SerialExecutor, a_target
 
+from metalwright.execute.life import again
 from metalwright.model.operation import OperationState, Verb
 
 
@@ -61,6 +63,32 @@ def test_what_was_not_sent_is_read_back_and_told_again_by_whoever_may(rig: Rig) 
         rig.settle()
     assert (rig.state(), rig.operation().attempt) == (OperationState.ACTIVE, 1)
     assert rig.driver._fleet.node("n0").power_ons == 1
+
+
+def test_an_answer_to_an_attempt_that_is_over_says_nothing_of_the_next_one(rig: Rig) -> None:
+    """The same operation, by now with another fence: somebody else ended the attempt."""
+    held = begun(rig, Ours())
+    first = rig.operation()
+    at = rig.clock()
+    waits = again(first, "no answer", at, at)
+    assert rig.store.retry(waits, at)
+    second = replace(
+        waits,
+        state=OperationState.RUNNING,
+        stage=first.stage,
+        intent=first.intent,
+        intent_at=at,
+        acknowledged_at=None,
+        stage_deadline_at=first.stage_deadline_at,
+        attempt=2,
+        fence=waits.fence + 1,
+    )
+    assert rig.store.admit(second, {"fleet": 4}, at)
+    held.let_go()
+    report = rig.cycle(look=False)
+    assert "n0: an answer to an operation that is over" in report.events
+    assert "outcome" not in rig.events()
+    assert rig.operation().effects == 0, "nobody has said that the effect of this attempt was made"
 
 
 def test_a_check_that_breaks_sends_nothing(rig: Rig) -> None:
