@@ -11,6 +11,7 @@ from metalwright.model.hardware import Lifecycle, Nic
 from metalwright.model.observed import BootProgress, Identity, Power
 from metalwright.model.operation import OperationState, Stage, Verb
 from metalwright.model.plan import BlockedReason, Cause, Fate
+from metalwright.plan import check
 
 from ..schedule.fleet import T0, Fleet, hours, image_of  # noqa: TID252 - one fleet for both rooms
 from .world import World
@@ -422,6 +423,41 @@ def test_a_reboot_that_was_interrupted_within_a_tenancy_is_not_a_deployment(worl
     world.interrupted("n-1")
     assert world.action("n-1").verb is Verb.REBOOT
     assert not world.action("n-1").destroys_data
+    world.nothing_left()
+
+
+def test_disks_that_a_wipe_was_begun_on_are_made_anew_although_git_went_back(world):
+    """As it was: the same tenancy, and the template that the record has."""
+    lend(world, template="wiped", template_edits="immediate")
+    world.nothing_left()
+    world.interrupted("n-1", wiped=True)
+    blocked = world.blocked("n-1")
+    assert (blocked.reason, blocked.verb) == (BlockedReason.DATA_LOSS_NOT_CONSENTED, Verb.REBUILD)
+    lend(world, template="wiped", template_edits="immediate", data_loss_consent=True)
+    action = world.action("n-1")
+    assert (action.verb, action.destroys_data) == (Verb.REBUILD, True)
+    assert action.reasons[0].observed == "unknown, a wipe was begun"
+    world.nothing_left()
+
+
+def test_a_plan_that_boots_disks_that_a_wipe_was_begun_on_is_refused(world):
+    lend(world, template="wiped", template_edits="immediate")
+    world.nothing_left()
+    world.interrupted("n-1")
+    plan = world.plan()
+    assert world.action("n-1").verb is Verb.REBOOT
+    world.remember("n-1", wiped=True)
+    said = check(plan, *world.values())
+    assert "n-1: boots as it was although a wipe of it was begun" in said
+
+
+def test_a_tenancy_that_is_left_after_a_wipe_was_begun_is_left_all_the_same(world):
+    lend(world, template="wiped")
+    world.nothing_left()
+    world.interrupted("n-1", wiped=True)
+    del world.fleet.assignments["loan"]
+    world.commit()
+    assert world.action("n-1").verb is Verb.UNDEPLOY
     world.nothing_left()
 
 

@@ -235,7 +235,12 @@ class World:
         target = wanted.target
         before = self.memory[name]
         self.memory[name] = replace(
-            before, applied=self._applied(wanted), former=None, operation=None, failed=None
+            before,
+            applied=self._applied(wanted),
+            former=None,
+            operation=None,
+            failed=None,
+            wiped=False,
         )
         on = target.power is PowerState.ON
         template = target.template

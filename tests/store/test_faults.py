@@ -44,7 +44,7 @@ def cycle(store: Store) -> None:
         store.take_starts({"fleet": NOW})
 
 
-def everything(store: Store) -> object:
+def everything(store: Store) -> tuple[object, ...]:
     return (store.memory(), store.slots(), store.journal(None, 1_000))
 
 
@@ -151,6 +151,38 @@ def test_a_commit_that_fails_leaves_no_transaction_open(opened: Callable[[], Sto
         cycle(store)
     event.remove(store._engine, "commit", fail)
     check_that_it_works(store, again, before)
+
+
+@pytest.mark.parametrize("what", ["begin", "statement", "rollback", "commit"])
+def test_a_write_outside_of_a_batch_that_fails_leaves_no_transaction_open(
+    opened: Callable[[], Store], what: str
+) -> None:
+    """Whatever fails of it, and whichever way: nothing of it is there, and the next one works."""
+    store, again = opened(), opened()
+    prepare(store)
+    before = everything(again)
+
+    def failing(name: str) -> Callable[..., None]:
+        def fail(*_: object) -> None:
+            raise OperationalError(name, None, Exception(f"no {name}"))
+
+        return fail
+
+    first = "before_cursor_execute" if what in ("statement", "rollback") else what
+    fails = {name: failing(name) for name in {first, what} - {"statement"}}
+    for name, fail in fails.items():
+        event.listen(store._engine, name, fail)
+    with pytest.raises(StoreError, match=f"no ({first}|{what})"):
+        store.hold(NODES, "fan", "ada", NOW)
+    for name, fail in fails.items():
+        event.remove(store._engine, name, fail)
+    assert again.hold(["n1"], "fan", "ada", NOW) == ("n1",), "nobody is kept out meanwhile"
+    assert again.resume(["n1"], "ada", NOW) == ("n1",)
+    assert store.memory() == again.memory()
+    assert everything(again)[1:2] == before[1:2]
+    store.confirm()
+    cycle(store)
+    assert everything(store) == everything(again)
 
 
 @pytest.mark.live

@@ -62,7 +62,7 @@ def test_migrated_checks_are_those_of_the_program(store: Store, url: str, empty_
     engine.dispose()
     for table in metadata.tables:
         assert checks(url, table) == checks(empty_url, table), table
-    assert sum(len(checks(url, table)) for table in metadata.tables) == 19
+    assert sum(len(checks(url, table)) for table in metadata.tables) == 22
 
 
 def checks(url: str, table: str) -> list[str]:
@@ -89,6 +89,9 @@ def checks(url: str, table: str) -> list[str]:
     [
         "INSERT INTO meta (id, generation, journal_seq, forgotten_generation) VALUES (2, 0, 0, 0)",
         "UPDATE meta SET epoch = -1",
+        "UPDATE meta SET restored = -1",
+        "UPDATE meta SET driven = -1",
+        "UPDATE nodes SET wiped = 2",
         "UPDATE meta SET epoch = 1",
         "UPDATE meta SET claimed_by = 'ada'",
         "UPDATE operations SET cancelled_by = ''",
@@ -200,4 +203,5 @@ def test_the_migrations_are_inside_the_package() -> None:
     assert sorted(each.name for each in (folder / "versions").glob("*.py")) == [
         "0001_ledger.py",
         "0002_limits_and_brakes.py",
+        "0003_restored_and_wiped.py",
     ]

@@ -25,7 +25,7 @@ from metalwright.model.desired import Desired
 from metalwright.model.noderange import NodeRangeError, fold, unfold
 from metalwright.model.operation import Memory, Operation
 from metalwright.settings import Settings
-from metalwright.store import Store
+from metalwright.store import Store, fleet_lock
 
 NodesArgument = Annotated[
     list[str], typer.Argument(metavar="NODE", help="Names, ranges (r640-[01-16]) or selectors.")
@@ -82,7 +82,8 @@ def opened(settings: Settings, texts: list[str]) -> Iterator[tuple[Store, Chosen
             or the store cannot be opened.
     """
     wanted = _wanted(settings)
-    with Store.open(settings.store) as store:
+    lock = fleet_lock(settings.store, settings.state_dir)
+    with Store.open(settings.store, lock) as store:
         yield store, _choose(store.memory(), wanted, texts)
 
 

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.right import Lock, Right
-from metalwright.daemon.takeover import calls_left_s, take_over
+from metalwright.daemon.takeover import calls_left_s, locked, take_over, take_store
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.registry import driver_names, open_drivers
@@ -37,7 +37,7 @@ from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory
 from metalwright.observe import Sweeper, SweepSettings
 from metalwright.settings import ObserveSettings, Settings
-from metalwright.store import Store, fleet_lock
+from metalwright.store import Marks, Store, fleet_lock
 
 OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
 
@@ -50,7 +50,8 @@ class Parts:
     fleet only looks. `credentials_version` changes when a node's secret does, so that a rotated one
     is tried at once. `clock` is a steady one; `wall`, which calendars are about, may be set at any
     time (without it, they are one). `calls_left_s` is for how long a call of the process before may
-    still reach a machine.
+    still reach a machine. `marks` keep how far the store was driven, and `told` is what an operator
+    has to know of it from the start.
     """
 
     lock: Lock
@@ -64,6 +65,8 @@ class Parts:
     credentials_version: Callable[[Node], str] | None = None
     wall: Callable[[], datetime] | None = None
     calls_left_s: float = 0.0
+    marks: Marks | None = None
+    told: str = ""
 
 
 class Fleet:
@@ -76,6 +79,7 @@ class Fleet:
     def __init__(self, settings: Settings, parts: Parts, wake: Callable[[], None]) -> None:
         self.settings, self.clock, self.wall = settings, parts.clock, parts.wall or parts.clock
         self.lock, self.repository, self.store = parts.lock, parts.repository, parts.store
+        self.told, self._marks = parts.told, parts.marks
         self._right = Right(parts.lock, parts.clock, self.wall)
         self.drivers = parts.drivers
         self.loader = Loader(parts.repository, driver_names())
@@ -108,6 +112,11 @@ class Fleet:
     def confirm(self) -> None:
         """Make sure that nobody else may drive. Raises FencedError when the lock is lost."""
         self._right.confirm()
+
+    def note(self) -> None:
+        """Note outside of the store how far it has come. Raises StoreError when that fails."""
+        if self._marks is not None:
+            self._marks.note(self.store.reached())
 
     def __enter__(self) -> Self:
         return self
@@ -147,14 +156,16 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
     """The parts of an installation; `stack` closes them, the last opened first."""
     _make_state_dir(settings.state_dir)
     lock = fleet_lock(settings.store, settings.state_dir)
-    if drive:
-        stack.enter_context(lock)
+    marks = Marks(settings.state_dir, settings.store) if drive else None
+    if marks is not None:
+        stack.enter_context(locked(lock, settings.store, marks))
     repository = stack.enter_context(open_repository(settings))
-    store = stack.enter_context(Store.open(settings.store))
-    alone = True
-    if drive:
+    store = stack.enter_context(Store.open(settings.store, lock))
+    alone, told = True, ""
+    if marks is not None:
         by = f"process {os.getpid()} on {socket.gethostname()}"
         alone = take_over(store, clock, by, lock.identity)
+        told = take_store(store, marks, clock)
     secrets = Secrets(settings.secrets_dir, os.environ)
     drivers = open_drivers(driver_tables(settings), secrets, clock)
     for driver in drivers.values():
@@ -175,6 +186,8 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         random=random.SystemRandom(),
         credentials_version=partial(_credentials_version, secrets),
         calls_left_s=0.0 if alone else calls_left_s(settings.execute.effect_timeout_s),
+        marks=marks,
+        told=told,
     )
 
 

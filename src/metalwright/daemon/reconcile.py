@@ -225,6 +225,7 @@ class Reconciler:
         assert fleet.engine is not None
         self.planned_until = None
         fleet.confirm()
+        fleet.note()  # what the cycle before wrote, and operators since: before more is started
         # Before HEAD: a node that is adopted meanwhile is recorded as a HEAD wants it that this
         # cycle may not know yet, and would be brought back to the older one.
         memory = fleet.store.memory()

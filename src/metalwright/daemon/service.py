@@ -99,6 +99,8 @@ class Service:
             self._fetch(fleet.repository, reconciler)
             watcher = threading.Thread(target=self._watch, args=(fleet, reconciler), daemon=True)
             watcher.start()
+            if fleet.told:
+                self.log.error("no machine is touched until it is adopted anew", why=fleet.told)
             self.log.info(
                 "started", repository=self.settings.repository, branch=self.settings.branch
             )
@@ -228,6 +230,7 @@ class Service:
             if self._last is not None:
                 self._save(fleet, reconciler, self._last)
             fleet.store.save_observed(fleet.sweeper.snapshot())
+            fleet.note()
         except StoreError as error:
             self.log.error("the last outcomes were not recorded", why=str(error))
         self.log.info("stopped")

@@ -30,7 +30,17 @@ def action_violations(plan: Plan, facts: Facts) -> Iterator[str]:
         if action.node not in facts.memory.nodes:
             yield f"{action.node}: is changed, but not adopted"
             continue
-        for rule in (_as_git_says, _fits_verb, _needed, _not_busy, _seen, _data, _able, _may_start):
+        for rule in (
+            _as_git_says,
+            _fits_verb,
+            _needed,
+            _made_anew,
+            _not_busy,
+            _seen,
+            _data,
+            _able,
+            _may_start,
+        ):
             for violation in rule(action, wanted, facts):
                 yield f"{action.node}: {violation}"
 
@@ -92,6 +102,13 @@ def _needed(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
         yield f"its drift is corrected by {action.verb.value}"
     if any(reason.cause is Cause.GIT for reason in action.reasons):
         yield "git is blamed for what the hardware did"
+
+
+def _made_anew(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
+    """Disks that a wipe was begun on are never taken for what they were."""
+    boots = wanted.target.template is not None and action.verb not in WIPING
+    if boots and facts.memory.nodes[action.node].wiped:
+        yield "boots as it was although a wipe of it was begun"
 
 
 def _undone(node: str, facts: Facts) -> bool:

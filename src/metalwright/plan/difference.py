@@ -24,6 +24,7 @@ from metalwright.plan.tenancy import ASSIGNMENT, same_tenancy
 from metalwright.plan.verbs import POWERS_OFF, destroys_data, into
 
 UNKNOWN = "unknown"
+WIPED = "unknown, a wipe was begun"
 
 Shift = tuple[str, str, str]
 """A field, its old and its new value."""
@@ -116,7 +117,7 @@ def _from_git(case: Case) -> Difference | None:
     wanted, known = case.wanted, case.known
     if known is None:
         verb = into(wanted.target)
-        return _difference(case, verb, _anew(wanted), consented=wanted.data_loss_consent)
+        return _difference(case, verb, _anew(case), consented=wanted.data_loss_consent)
     same_target = known.target.digest == wanted.target.digest
     same = same_tenancy(known.holder, wanted.holder, case.inventory, same_target=same_target)
     certain = case.remembered.applied is not None
@@ -132,10 +133,10 @@ def _from_git(case: Case) -> Difference | None:
             staged=not boundary,
         )
     edited = _edits(known.target, wanted.target)
-    within = _verb_within(wanted.target, edited, certain=certain)
+    within = _verb_within(case, edited, certain=certain)
     if within is None:
         return None
-    reasons = _anew(wanted) if same_target else _edited(case, known, edited)
+    reasons = _anew(case) if same_target else _edited(case, known, edited)
     consented = wanted.data_loss_consent
     return _difference(case, within, reasons, consented=consented, edit=certain, staged=True)
 
@@ -147,16 +148,17 @@ def _edits(old: Target, new: Target) -> tuple[FieldEdit, ...] | None:
     return edits(old.template, new.template)
 
 
-def _verb_within(
-    new: Target, edited: tuple[FieldEdit, ...] | None, *, certain: bool
-) -> Verb | None:
+def _verb_within(case: Case, edited: tuple[FieldEdit, ...] | None, *, certain: bool) -> Verb | None:
     """The verb within one tenancy.
 
     Not `certain` means that an operation was interrupted: then the least that brings the machine
-    back is done, and what is on its disks is kept.
+    back is done, and what is on its disks is kept. Where a wipe was begun, nobody knows what that
+    is: the machine is made anew, however little git wants otherwise.
     """
     if edited is None:
-        return into(new)
+        return into(case.wanted.target)
+    if case.remembered.wiped:
+        return Verb.REBUILD
     needed = class_of(edited)
     if needed is ChangeClass.REPROVISION:
         return Verb.REBUILD
@@ -196,11 +198,10 @@ def _difference(case: Case, verb: Verb, reasons: tuple[Reason, ...], **flags: bo
     )
 
 
-def _anew(wanted: DesiredNode) -> tuple[Reason, ...]:
-    field, text = _what(wanted.target)
-    return (
-        Reason(field=field, desired=text, observed=UNKNOWN, cause=Cause.GIT, source=wanted.source),
-    )
+def _anew(case: Case) -> tuple[Reason, ...]:
+    field, text = _what(case.wanted.target)
+    found, source = WIPED if case.remembered.wiped else UNKNOWN, case.wanted.source
+    return (Reason(field=field, desired=text, observed=found, cause=Cause.GIT, source=source),)
 
 
 def _boundary(case: Case, known: Applied) -> tuple[Reason, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, Engine
 
 from metalwright.errors import StoreError
-from metalwright.store.connect import connect_writing
+from metalwright.store.connect import connect_writing, given_up_when_it_fails
 from metalwright.store.ledger import Ledger
 
 
@@ -51,12 +51,8 @@ class Batch:
             raise StoreError("a write of this batch failed: nothing of it is kept")
         if self.ledger is not None:
             self.ledger.flush()
-            try:
+            with given_up_when_it_fails(self.ledger.connection):
                 self.ledger.connection.commit()
-            except BaseException:
-                # The transaction may still be open, and no other could begin on this connection.
-                self.ledger.connection.invalidate()
-                raise
 
     def close(self) -> None:
         """Roll back what was not committed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socket import gethostname
 from sqlite3 import Connection as SqliteConnection
 from types import TracebackType
@@ -218,10 +218,31 @@ def connect_writing(engine: Engine) -> Connection:
 @contextmanager
 def begin_writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that may write: committed at the end, rolled back when an exception leaves
-    it.
+    it. Where that fails too, the connection is given up: no other transaction could begin on it.
     """
-    with connect_writing(engine) as connection, connection.begin():
-        yield connection
+    with connect_writing(engine) as connection:
+        with given_up_when_it_fails(connection):
+            connection.begin()
+        try:
+            yield connection
+        except BaseException:
+            with suppress(SQLAlchemyError), given_up_when_it_fails(connection):
+                connection.rollback()
+            raise
+        with given_up_when_it_fails(connection):
+            connection.commit()
+
+
+@contextmanager
+def given_up_when_it_fails(connection: Connection) -> Iterator[None]:
+    """Close the database's side of a connection on which a begin, a commit or a rollback failed:
+    the transaction may still be open there, and the library takes it for over.
+    """
+    try:
+        yield
+    except BaseException:
+        connection.invalidate()
+        raise
 
 
 @contextmanager
@@ -237,7 +258,12 @@ def begin_reading(engine: Engine) -> Iterator[Connection]:
             transaction.rollback()
 
 
-def lock_schema(connection: Connection) -> None:
-    """Let one process at a time migrate. SQLite's BEGIN IMMEDIATE has done so already."""
+def lock_schema(connection: Connection, *, in_use: bool) -> None:
+    """Let one process at a time migrate. SQLite's BEGIN IMMEDIATE has done so already.
+
+    `in_use` says that there are tables: writers of another version wait then before they look.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        if in_use:
+            connection.execute(text("LOCK TABLE meta IN ACCESS EXCLUSIVE MODE"))

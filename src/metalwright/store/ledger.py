@@ -19,13 +19,14 @@ from metalwright.model.desired import Target
 from metalwright.model.operation import (
     TERMINAL,
     Applied,
+    EffectKind,
     Operation,
     OperationState,
     Verb,
 )
 from metalwright.model.rollout import ROLLOUT_OVER
 from metalwright.store.codec import target_from_text, target_to_text
-from metalwright.store.pages import Pages, chunks, operation_columns
+from metalwright.store.pages import Pages, chunks
 from metalwright.store.schema import (
     journal,
     nodes,
@@ -34,6 +35,7 @@ from metalwright.store.schema import (
     starts,
     targets,
 )
+from metalwright.store.statements import operation_columns
 
 _KEEPS_APPLIED: Final = frozenset({Verb.POWER_ON})
 """Verbs that change nothing of what the machine carries: it was off, and is switched on."""
@@ -117,7 +119,7 @@ class Ledger(Pages):
         if any(standing.count(scope) >= limit for scope, limit in limits.items()):
             return False
         names = self.take_slots(operation, sorted(limits), at)
-        self.write_operation(operation)
+        self._write_step(operation)
         if operation.verb not in _KEEPS_APPLIED:
             # What it was stays in the row: while in doubt it is the node's `former` state.
             self.update_node(operation.node, {"in_doubt": 1})
@@ -130,9 +132,17 @@ class Ledger(Pages):
             return False
         if operation.state is not OperationState.RUNNING:
             raise StoreError(f"operation {operation.id} is {operation.state}: use retry or finish")
-        self.write_operation(operation)
+        self._write_step(operation)
         self.note(operation, event, at, detail)
         return True
+
+    def _write_step(self, operation: Operation) -> None:
+        """Write a running operation. From the intent of a wipe on, whatever becomes of it, nobody
+        knows what the disks have, until the node is brought to something or adopted anew.
+        """
+        self.write_operation(operation)
+        if operation.intent is not None and operation.intent.kind is EffectKind.WIPE:
+            self.update_node(operation.node, {"wiped": 1})
 
     def retry(self, operation: Operation, at: datetime, detail: str) -> bool:
         """End an attempt: pending again, slots free, the fence one higher; false when outdated."""

@@ -110,6 +110,11 @@ class FleetLock:
             os.close(descriptor)
 
     @property
+    def is_held(self) -> bool:
+        """Whether this process took it, and did not give it back."""
+        return self._descriptor is not None
+
+    @property
     def identity(self) -> str:
         """Which file on which machine is locked: who locked the same one before is dead, or let
         go. Empty while it is not held.

@@ -81,6 +81,11 @@ class DatabaseLock:
         return None if row is None else _identity(row)[0]
 
     @property
+    def is_held(self) -> bool:
+        """Whether this process took it, did not give it back, and knows of no loss."""
+        return self._connection is not None and not self._lost
+
+    @property
     def identity(self) -> str:
         """Empty: the server frees the lock of a connection that is gone, and whoever had it may
         still live.

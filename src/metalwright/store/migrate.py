@@ -2,30 +2,78 @@
 
 The migrations are shipped inside the package and run in one transaction: a store is of the old
 schema or of the new one, never between. It never goes back: an older program refuses a newer store.
+A store that may be driven is only upgraded by whoever has the fleet lock: the program of before
+knows nothing of the new tables.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.resources import as_file, files
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from metalwright.errors import StoreError
+from metalwright.errors import LockedError, StoreError
 from metalwright.store.connect import begin_reading, begin_writing, lock_schema
 from metalwright.store.schema import SCHEMA_REVISION, metadata
 
 
-def migrate(engine: Engine) -> None:
-    """Create or upgrade the tables.
+class Lock(Protocol):
+    """The fleet lock of a store: `metalwright.store.fleet_lock`."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process has it."""
+
+    def acquire(self) -> None:
+        """Take it without waiting. Raises LockedError, StoreError."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+
+def migrate(engine: Engine, lock: Lock | None = None) -> None:
+    """Create the tables, or upgrade them under the fleet lock.
 
     Raises:
-        StoreError: the store is newer than this program, or holds somebody else's tables.
+        StoreError: the store is newer than this program, or holds somebody else's tables; or it is
+            older, and another process drives with it, or there is no `lock`.
     """
     with begin_reading(engine) as connection:
-        if stored_revision(connection) == SCHEMA_REVISION:
-            return
+        found = stored_revision(connection)
+    if found == SCHEMA_REVISION:
+        return
+    with nullcontext() if found is None else _locked(lock, found):
+        _migrate(engine, in_use=found is not None)
+
+
+@contextmanager
+def _locked(lock: Lock | None, found: str) -> Iterator[None]:
+    """Have the fleet lock, which stays held where it was."""
+    if found > SCHEMA_REVISION or (lock is not None and lock.is_held):
+        yield  # a newer one is refused in any case
+        return
+    must = f"the store has schema {found} and has to be upgraded to {SCHEMA_REVISION}"
+    if lock is None:
+        raise StoreError(f"{must}: start the daemon of this version")
+    try:
+        lock.acquire()
+    except (LockedError, StoreError) as error:
+        raise StoreError(
+            f"{must}, which is not done while it is in use: {error}; stop that process, and start"
+            " the daemon of this version"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _migrate(engine: Engine, *, in_use: bool) -> None:
     with begin_writing(engine) as connection:
-        lock_schema(connection)
+        lock_schema(connection, in_use=in_use)
         if stored_revision(connection) != SCHEMA_REVISION:
             upgrade(connection, "head")
 

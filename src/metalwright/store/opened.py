@@ -19,7 +19,8 @@ from metalwright.model.operation import Operation
 from metalwright.store.batch import Batch
 from metalwright.store.connect import begin_reading, begin_writing, open_engine, translated
 from metalwright.store.ledger import Ledger
-from metalwright.store.migrate import migrate
+from metalwright.store.marks import Count, Reached
+from metalwright.store.migrate import Lock, migrate
 from metalwright.store.pages import fenced
 from metalwright.store.schema import meta
 from metalwright.store.standing import Standing
@@ -37,20 +38,22 @@ class Opened:
         self._written: dict[str, tuple[str, Operation]] = {}
 
     @classmethod
-    def open(cls, url: str) -> Self:
-        """Open a store, creating or upgrading its tables.
+    def open(cls, url: str, lock: Lock | None = None) -> Self:
+        """Open a store, creating its tables, or upgrading them under the fleet lock.
 
         Args:
             url: as SQLAlchemy writes it, such as `sqlite:////var/lib/metalwright/store.sqlite` or
                 `postgresql+psycopg://metalwright@db.example/metalwright`.
+            lock: the fleet lock of this store, held or not; without it nothing is upgraded.
 
         Raises:
-            StoreError: it cannot be opened, or was written by a newer version of this program.
+            StoreError: it cannot be opened, or was written by a newer version of this program, or
+                by an older one and may not be upgraded now.
         """
         with translated():
             engine = open_engine(url)
             try:
-                migrate(engine)
+                migrate(engine, lock)
             except BaseException:
                 engine.dispose()
                 raise
@@ -106,6 +109,20 @@ class Opened:
             raise StoreError("this store was not claimed: nothing drives with it")
         if (row.epoch, row.claimed_at) != self._claim:
             raise FencedError(fenced(row))
+
+    def reached(self) -> Reached:
+        """Which store this is, and how far it has come by what is durable.
+
+        Raises:
+            StoreError: within a batch, or the database fails.
+        """
+        if self._batch is not None:
+            raise StoreError("what a batch has written is not durable before its end")
+        with self._reading() as connection:
+            row = connection.execute(
+                select(meta.c.store_id, meta.c.restored, meta.c.driven, meta.c.generation)
+            ).one()
+        return Reached(row.store_id, Count(row.restored, row.driven, row.generation))
 
     @contextmanager
     def batch(self) -> Iterator[None]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Executable, insert, select, update
 from sqlalchemy.engine import CursorResult
 
 from metalwright.errors import FencedError
@@ -22,13 +21,29 @@ from metalwright.store.codec import (
     REPLACED,
     applied_to_text,
     effect_to_text,
-    operation_to_text,
     storable,
     target_to_text,
 )
-from metalwright.store.prepared import Prepared, instant_text
-from metalwright.store.schema import journal, meta, nodes, operations, slots, targets
+from metalwright.store.prepared import instant_text
+from metalwright.store.schema import (
+    SCHEMA_REVISION,
+    meta,
+    nodes,
+    operations,
+    targets,
+)
 from metalwright.store.standing import Standing, load_standing
+from metalwright.store.statements import (
+    FIND_TARGET,
+    FREE_SLOT,
+    LOCK_META,
+    TAKE_SLOT,
+    WRITE_LINE,
+    WRITE_OPERATION,
+    operation_columns,
+    slot_row,
+    write_node,
+)
 
 CHUNK: Final = 500
 """Values in one `IN (...)`: SQLite of old allows 999 variables."""
@@ -48,7 +63,7 @@ class Pages:
     next need not parse what this process wrote.
 
     Raises:
-        FencedError: another process has claimed the store since.
+        FencedError: another process has claimed the store since, or has upgraded it.
     """
 
     def __init__(
@@ -60,7 +75,12 @@ class Pages:
     ) -> None:
         self.connection = connection
         self._written = written
-        row = connection.execute(_LOCK_META).one()
+        row = connection.execute(LOCK_META).one()
+        if row.schema != SCHEMA_REVISION:
+            raise FencedError(
+                f"the store was upgraded to schema {row.schema} while this process ran, which knows"
+                f" {SCHEMA_REVISION}: it stops; install and start the version that upgraded it"
+            )
         self._claimed = row.epoch > 0
         if claim is not None and claim != (row.epoch, row.claimed_at):
             raise FencedError(fenced(row))
@@ -71,6 +91,7 @@ class Pages:
         self._generation_before: int = row.generation
         self.generation: int = row.generation + 1
         self._meta: dict[str, Any] = {}
+        self._driven: int = row.driven + (1 if self._drives else 0)
         self._seq: int = row.journal_seq
         self._lines: list[dict[str, Any]] = []
         self._nodes: dict[str, dict[str, Any]] = {}
@@ -117,19 +138,19 @@ class Pages:
         """Write what was gathered, each table in one or two statements."""
         to = self.connection
         if self._operations:
-            _WRITE_OPERATION.run(to, list(self._operations.values()))
+            WRITE_OPERATION.run(to, list(self._operations.values()))
         if self._freed:
             freed = [{"of": scope, "no": number} for scope, number in sorted(self._freed)]
-            _FREE_SLOT.run(to, freed)
+            FREE_SLOT.run(to, freed)
         if self._granted:
-            _TAKE_SLOT.run(to, [_slot_row(*item) for item in self._granted.items()])
+            TAKE_SLOT.run(to, [slot_row(*item) for item in self._granted.items()])
         for columns, rows in self._node_rows().items():
-            _write_node(columns).run(to, rows)
+            write_node(columns).run(to, rows)
         if self._lines:
-            _WRITE_LINE.run(to, self._lines)
+            WRITE_LINE.run(to, self._lines)
         if self._meta or self.changed:
             values: dict[str, Any] = {"generation": self.generation, "journal_seq": self._seq}
-            values |= self._meta
+            values |= {"driven": self._driven} | self._meta
             to.execute(update(meta).values(values))
         self._operations, self._freed, self._granted = {}, set(), {}
         self._nodes, self._lines, self._meta = {}, [], {}
@@ -229,11 +250,12 @@ class Pages:
     def applied_columns(self, applied: Applied | None) -> dict[str, str | int | None]:
         """What an applied state is in the row of a node; its target is written first."""
         if applied is None:
-            return {"applied": None, "target_id": None, "in_doubt": 0}
+            return {"applied": None, "target_id": None, "in_doubt": 0, "wiped": 0}
         return {
             "applied": applied_to_text(applied),
             "target_id": self.target(applied.target),
             "in_doubt": 0,
+            "wiped": 0,
         }
 
     def target(self, target: Target) -> str:
@@ -241,7 +263,7 @@ class Pages:
         if id(target) not in self._targets:
             key, body = target_to_text(target)
             run = self.connection.execute
-            if run(_FIND_TARGET, {"key": key}).one_or_none() is None:
+            if run(FIND_TARGET, {"key": key}).one_or_none() is None:
                 run(insert(targets).values(id=key, body=body))
             self._targets[id(target)] = (target, key)  # the target is kept, so its id is its own
         return self._targets[id(target)][1]
@@ -251,50 +273,3 @@ def fenced(row: Any) -> str:
     """What is said to a store that was superseded. `row` is that of `meta`."""
     since = f"{row.claimed_at:%Y-%m-%d %H:%M:%S} UTC" if row.claimed_at is not None else "long ago"
     return f"{row.claimed_by or 'nobody'} drives with this store since {since}: this process stops"
-
-
-def operation_columns(operation: Operation) -> dict[str, Any]:
-    """What changes in the row of an operation over its life."""
-    return {
-        "busy_node": operation.node if operation.unfinished else None,
-        "state": operation.state.value,
-        "fence": operation.fence,
-        "body": operation_to_text(operation),
-    }
-
-
-def _slot_row(key: tuple[str, int], holder: tuple[str, datetime]) -> dict[str, Any]:
-    (scope, number), (operation_id, at) = key, holder
-    granted_at = instant_text(at)
-    return {
-        "scope": scope,
-        "slot_no": number,
-        "operation_id": operation_id,
-        "granted_at": granted_at,
-    }
-
-
-@lru_cache(maxsize=64)
-def _write_node(columns: tuple[str, ...]) -> Prepared:
-    """The statement that changes these columns of a node, made once."""
-    values: dict[str, Any] = {
-        column: bindparam(f"new_{column}") for column in (*columns, "generation")
-    }
-    return Prepared(update(nodes).where(nodes.c.node == bindparam("of")).values(values))
-
-
-_LOCK_META = select(
-    meta.c.generation, meta.c.journal_seq, meta.c.epoch, meta.c.claimed_by, meta.c.claimed_at
-).with_for_update()  # SQLite, where BEGIN IMMEDIATE has locked already, has no words for it
-_FIND_TARGET = select(targets.c.id).where(targets.c.id == bindparam("key"))
-_WRITE_LINE = Prepared(insert(journal), journal.c.keys())
-_TAKE_SLOT = Prepared(insert(slots), slots.c.keys())
-_FREE_SLOT = Prepared(
-    delete(slots).where(slots.c.scope == bindparam("of"), slots.c.slot_no == bindparam("no"))
-)
-_BODY = ("busy_node", "state", "fence", "body")
-_WRITE_OPERATION = Prepared(
-    update(operations)
-    .where(operations.c.id == bindparam("of"))
-    .values({column: bindparam(f"new_{column}") for column in _BODY})
-)

@@ -117,6 +117,7 @@ def _node(row: Row[Any], found: Mapping[str, Target], written: Written) -> NodeM
         adopted_by=row.adopted_by,
         applied=None if row.in_doubt else known_as,
         former=known_as if row.in_doubt else None,
+        wiped=bool(row.wiped),
         operation=busy,
         failed=failed,
         failures=row.failures,
@@ -168,6 +169,12 @@ def read_operation(connection: Connection, key: str) -> Operation | None:
     """One operation by its id."""
     query = _OPERATIONS.where(operations.c.id == key)
     return next(iter(_operations(connection, query)), None)
+
+
+def read_unfinished(connection: Connection) -> tuple[Operation, ...]:
+    """All that is pending or runs, by the name of its node."""
+    query = _OPERATIONS.where(operations.c.busy_node.is_not(None)).order_by(operations.c.node)
+    return _operations(connection, query)
 
 
 def read_journal(

@@ -24,9 +24,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    column,
+    table,
 )
 
-SCHEMA_REVISION: Final = "0002"
+SCHEMA_REVISION: Final = "0003"
 """The newest migration: what a store of this program looks like."""
 
 NAME_LENGTH_MAX: Final = 253
@@ -81,6 +83,9 @@ meta = Table(
     Column("consents_generation", Integer, nullable=False, server_default="0"),
     Column("starts_generation", Integer, nullable=False, server_default="0"),
     Column("times_generation", Integer, nullable=False, server_default="0"),
+    Column("store_id", String(32), nullable=False, server_default=""),
+    Column("restored", Integer, nullable=False, server_default="0"),
+    Column("driven", Integer, nullable=False, server_default="0"),
     CheckConstraint("id = 1", name="one_row"),
     CheckConstraint("generation >= 0 AND journal_seq >= 0", name="counters"),
     CheckConstraint("epoch >= 0", name="epoch"),
@@ -88,10 +93,17 @@ meta = Table(
         "(epoch = 0) = (claimed_at IS NULL) AND (claimed_by IS NULL) = (claimed_at IS NULL)",
         name="claimed",
     ),
+    CheckConstraint("restored >= 0", name="restored"),
+    CheckConstraint("driven >= 0", name="driven"),
 )
 """One row. `generation` grows with every change of the memory: caches compare it, and taking its
 row lock is what makes writers queue up on a database that lets several in. The other generations
-are those of the last change to one part of the memory. `epoch` grows with every claim to drive."""
+are those of the last change to one part of the memory. `epoch` grows with every claim to drive.
+`store_id` names this store, copies of it too; `restored` grows each time that it was found to be a
+copy from before, `driven` with every change that is written by whoever drives."""
+
+schema_version = table("alembic_version", column("version_num"))
+"""Alembic's own table, which migrations make: it says what the tables look like."""
 
 targets = Table(
     "targets",
@@ -145,9 +157,11 @@ nodes = Table(
     Column("hold_at", Instant),
     Column("quarantine_reason", Text),
     Column("quarantine_at", Instant),
+    Column("wiped", Integer, nullable=False, server_default="0"),
     CheckConstraint("(applied IS NULL) = (target_id IS NULL)", name="applied_target"),
     CheckConstraint("in_doubt IN (0, 1)", name="in_doubt"),
     CheckConstraint("failures >= 0", name="failures"),
+    CheckConstraint("wiped IN (0, 1)", name="wiped"),
     CheckConstraint(
         "(hold_reason IS NULL) = (hold_at IS NULL) AND (hold_by IS NULL) = (hold_at IS NULL)",
         name="hold",

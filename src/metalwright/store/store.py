@@ -27,6 +27,7 @@ from metalwright.store.recall import (
     read_operations,
     recall,
 )
+from metalwright.store.restored import Released, release_all
 from metalwright.store.schema import facts, observations, slots
 
 
@@ -120,6 +121,13 @@ class Store(Operators):
         """End an operation: its slots are free, `applied` is the node's when it is `active`."""
         with self._writing() as ledger:
             return ledger.finish(operation, applied, at, detail)
+
+    def release_all(self, why: str, at: datetime) -> Released:
+        """Make an old copy what a lost store is: nothing under way, no node adopted. Its history
+        stays. No machine is touched; `why` is told for each operation and node.
+        """
+        with self._writing() as ledger:
+            return release_all(ledger, why, at)
 
     def prune(self, before: datetime) -> int:
         """Remove journal lines and ended operations from before an instant; how many in all.
