@@ -14,6 +14,7 @@ that owns the library, with the cause chained.
     ├── PlanError            a plan broke an invariant: nothing of it is carried out
     └── DriverError          the hardware did not do what was asked
         ├── TemporaryError   worth another try after a back-off (silence, busy, session slots full)
+        │   └── NotBegunError    nothing was begun, and nothing is wrong: it has to wait its turn
         └── PermanentError   will fail again until someone changes something (credentials,
         unsupported)
 """
@@ -74,6 +75,12 @@ class DriverError(MetalwrightError):
 
 class TemporaryError(DriverError):
     """Worth another try after a back-off: silence, busy, no session slot, a fault that passes."""
+
+
+class NotBegunError(TemporaryError):
+    """Nothing was begun, for certain: locked, or as much under way as the service allows. Asking
+    again, until the stage's deadline, is no try that counts.
+    """
 
 
 class PermanentError(DriverError):

@@ -41,21 +41,20 @@ from metalwright.execute.situation import (
 )
 from metalwright.execute.stages import (
     boot_effect,
-    booted_by_us,
     identity_check,
-    installed,
+    is_done,
     is_ours,
+    may_stop,
+    progress_of,
     seen,
     unproven,
 )
 from metalwright.model.altered import altered
 from metalwright.model.identity import Match
-from metalwright.model.observed import Power, Reading
+from metalwright.model.observed import Phase, Power, Reading
 from metalwright.model.operation import (
-    INTERRUPTS,
     Effect,
     EffectKind,
-    Interrupt,
     Operation,
     Stage,
     Verb,
@@ -65,6 +64,9 @@ SOFT_POWER_OFF_TRIES_MAX = 2
 """A power button pressed again while the system shuts down is at best ignored: in doubt, it is
 pressed once more only after the whole time for shutting down has passed."""
 
+ENGINE_STEPS_MAX = 12
+"""How often a hardware engine is asked to go on within one stage: it needs about five."""
+
 
 def decide(operation: Operation, situation: Situation) -> Decision:
     """The next step of a running operation that has no effect in flight."""
@@ -72,9 +74,9 @@ def decide(operation: Operation, situation: Situation) -> Decision:
         return _failed(operation, situation, operation.last_error)
     reading = evidence(operation, situation)
     ours = reading if reading is not None and is_ours(situation.node, reading) else None
-    if ours is not None and _is_done(operation, ours):
+    if ours is not None and is_done(operation, ours):
         return _leave(operation, situation)
-    if situation.superseded and _may_stop(operation):
+    if situation.superseded and may_stop(operation, ours):
         if situation.node is None or let_go(operation, situation):
             return Supersede(why=situation.superseded)
         return Wait(why="is asked once more before it is let go")
@@ -92,19 +94,7 @@ def decide(operation: Operation, situation: Situation) -> Decision:
         return Wait(why="is not observed since", until=fails_at(operation, situation))
     if in_doubt(operation):
         return _repeat(operation, situation)
-    assert operation.stage is not None
-    return _NEXT[operation.stage](operation, reading, situation)
-
-
-def _is_done(operation: Operation, reading: Reading) -> bool:
-    stage = operation.stage
-    if stage is Stage.POWER_OFF:
-        return reading.power is Power.OFF
-    if stage is Stage.WIPE:
-        return reading.power is Power.OFF and reading.last_wipe == operation.id
-    if stage is Stage.BOOT:
-        return booted_by_us(operation, reading)
-    return installed(operation, reading)
+    return _next(operation, reading, situation)
 
 
 def _leave(operation: Operation, situation: Situation) -> Decision:
@@ -118,12 +108,18 @@ def _leave(operation: Operation, situation: Situation) -> Decision:
     return Enter(operation=entering(operation, operation.stages[at], situation))
 
 
-def _may_stop(operation: Operation) -> bool:
-    """Whether this is a safe point: nothing of the stage was begun, or it can be cancelled."""
+def _next(operation: Operation, reading: Reading, situation: Situation) -> Decision:
+    """The next effect of the stage, unless a hardware engine carries it out in steps of its own."""
     assert operation.stage is not None
-    if operation.intent is None:
-        return True
-    return INTERRUPTS[operation.stage] is Interrupt.CANCELLABLE
+    progress, intent = progress_of(operation, reading), operation.intent
+    if progress is None:
+        return _NEXT[operation.stage](operation, reading, situation)
+    if progress.phase is Phase.FAILED:
+        return _failed(operation, situation, progress.message)
+    works = progress.phase is Phase.WORKS or operation.effects >= ENGINE_STEPS_MAX
+    if works or intent is None:
+        return Wait(why=progress.message, until=operation.stage_deadline_at)
+    return _do(operation, intent, situation)
 
 
 def _read_back(operation: Operation, reading: Reading) -> Decision | None:
@@ -192,10 +188,13 @@ def _failed(operation: Operation, situation: Situation, error: str) -> Decision:
 def _power_off(operation: Operation, _reading: Reading, situation: Situation) -> Decision:
     intent = operation.intent
     if intent is None:
-        if EffectKind.SOFT_POWER_OFF not in situation.capabilities:
+        deadline, waited = operation.stage_deadline_at, operation.tries > 0
+        over = waited and deadline is not None and situation.now >= deadline
+        if EffectKind.SOFT_POWER_OFF not in situation.capabilities or over:
             return _force_off(operation, situation)
         effect = Effect(kind=EffectKind.SOFT_POWER_OFF, operation_id=operation.id)
-        return _do(operation, effect, situation, situation.timeouts.soft_power_off)
+        wait_s = None if waited else situation.timeouts.soft_power_off
+        return _do(operation, effect, situation, wait_s)
     if intent.kind is EffectKind.POWER_OFF:
         return Wait(why="is being powered off", until=operation.stage_deadline_at)
     if operation.stage_deadline_at is not None and situation.now < operation.stage_deadline_at:
@@ -283,7 +282,8 @@ def _do(
         asked, other = probed(operation, situation), check.match is Match.OTHER
         return Fail(error=error, probed=asked, final=other)
     deadline, entered_at = operation.stage_deadline_at, operation.entered_at
-    if effect.kind is EffectKind.POWER_ON and situation.power_on_at is not None:
+    begins = effect is not operation.intent or in_doubt(operation)
+    if begins and effect.kind is EffectKind.POWER_ON and situation.power_on_at is not None:
         # What it may have waited for a start token is no part of the boot.
         timeout_s, entered_at = situation.timeouts.boot, situation.now
     if timeout_s is not None:

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 
-from metalwright.execute.ports import Provisioner
+from metalwright.execute.ports import HardwareEngine, Provisioner
 from metalwright.model.documents import Node
 from metalwright.model.operation import Operation
 
@@ -111,7 +111,9 @@ class Effects:
         assert operation.intent is not None
         try:
             sent = self._still_ours()
-            if sent:
+            if sent and isinstance(task.provisioner, HardwareEngine):
+                task.provisioner.carry_out(task.node, operation, self._timeout_s)
+            elif sent:
                 task.provisioner.apply(task.node, operation.intent, self._timeout_s)
         except Exception as raised:  # noqa: BLE001  a driver's bug fails one attempt, not the loop
             error = raised

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from metalwright.errors import CredentialsError, DriverError, TemporaryError
+from metalwright.errors import CredentialsError, DriverError, NotBegunError, TemporaryError
 from metalwright.execute.situation import Situation, entry_timeout_s, last_touch, seconds
 from metalwright.model.altered import altered
 from metalwright.model.operation import EffectKind, Operation, OperationState, Stage
@@ -33,9 +33,13 @@ def answered(operation: Operation, error: Exception | None, at: datetime) -> Ope
     if error is None:
         return altered(operation, acknowledged_at=at, effects=operation.effects + 1, tries=0)
     heard = altered(operation, acknowledged_at=at, last_error=_words(operation, error))
+    soft = operation.intent is not None and operation.intent.kind is EffectKind.SOFT_POWER_OFF
+    if isinstance(error, NotBegunError):
+        waits = altered(heard, tries=max(1, operation.tries))
+        # A power button that was not pressed is pressed once there is a reading from after that.
+        return altered(waits, intent=None, seen_at=at) if soft else waits
     if isinstance(error, TemporaryError):
         return altered(heard, tries=operation.tries + 1)
-    soft = operation.intent is not None and operation.intent.kind is EffectKind.SOFT_POWER_OFF
     if soft and isinstance(error, DriverError) and not isinstance(error, CredentialsError):
         # A BMC without ACPI refuses it for good (completion code 0xC1 or 0xD5): force at once.
         return altered(heard, stage_deadline_at=at, tries=0)

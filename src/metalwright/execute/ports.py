@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from metalwright.model.documents import Node
 from metalwright.model.operation import Applied, Effect, EffectKind, Memory, Operation
@@ -49,6 +49,9 @@ class Journal(Protocol):
     def consent(self, keys: Sequence[str], at: datetime) -> None:
         """Remember the keys of disruptive changes that a commit acknowledged."""
 
+    def lapse(self, keys: Sequence[str]) -> None:
+        """Forget the keys of changes that git does not want any more, or that are done."""
+
     def take_starts(self, starts: Mapping[str, datetime]) -> None:
         """Set the instants of start-rate buckets."""
 
@@ -75,6 +78,23 @@ class Provisioner(Protocol):
         Raises:
             TemporaryError: it may or may not have worked; another try may help.
             PermanentError: it will not work until something is changed.
+        """
+
+
+@runtime_checkable
+class HardwareEngine(Protocol):
+    """A driver whose service needs to know what an effect is for: it deploys and wipes by itself.
+
+    Its readings say how far it is (`Reading.progress`), and it is asked for the same effect once
+    more when it waits for that.
+    """
+
+    def carry_out(self, node: Node, operation: Operation, timeout_s: float) -> None:
+        """Begin the intent of `operation`, or go on with it, and return; as `apply`.
+
+        Raises:
+            NotBegunError: it has to wait its turn; nothing was begun.
+            TemporaryError, PermanentError: as for `apply`.
         """
 
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from metalwright.model.documents import Node
 from metalwright.model.identity import IdentityCheck, Match, compare_identity
-from metalwright.model.observed import BootDevice, BootProgress, Power, Reading
-from metalwright.model.operation import Effect, EffectKind, Operation, Stage, Verb
+from metalwright.model.observed import BootDevice, BootProgress, Phase, Power, Progress, Reading
+from metalwright.model.operation import (
+    INTERRUPTS,
+    Effect,
+    EffectKind,
+    Interrupt,
+    Operation,
+    Stage,
+    Verb,
+)
 from metalwright.model.template import Method
 
 _INSTALLER_RUNS = frozenset({BootProgress.OS_BOOT_STARTED, BootProgress.OS_RUNNING})
@@ -61,6 +69,43 @@ def installed(operation: Operation, reading: Reading) -> bool:
     template = operation.target.template
     digest = template.digest if template is not None else None
     return reading.boot_progress is BootProgress.OS_RUNNING and reading.template_digest == digest
+
+
+def is_done(operation: Operation, reading: Reading) -> bool:
+    """Whether the present stage is seen to be done."""
+    stage = operation.stage
+    if stage is Stage.POWER_OFF:
+        return reading.power is Power.OFF
+    if stage is Stage.WIPE:
+        return reading.power is Power.OFF and reading.last_wipe == operation.id
+    if stage is Stage.BOOT:
+        return booted_by_us(operation, reading)
+    return installed(operation, reading)
+
+
+def progress_of(operation: Operation, reading: Reading | None) -> Progress | None:
+    """How far a hardware engine is with what this operation asked of it, where there is one and it
+    was asked: a failure that an earlier attempt left behind is none of this one's.
+    """
+    progress = reading.progress if reading is not None else None
+    if progress is None or progress.operation_id != operation.id:
+        return None
+    intent = operation.intent
+    asked = intent is not None and intent.kind in (EffectKind.WIPE, EffectKind.POWER_ON)
+    return progress if asked or operation.stage is Stage.INSTALLING else None
+
+
+def may_stop(operation: Operation, reading: Reading | None) -> bool:
+    """Whether this is a safe point: nothing of the stage was begun, or it can be cancelled. What a
+    hardware engine is at cannot: it takes nothing else until it is through.
+    """
+    assert operation.stage is not None
+    progress = progress_of(operation, reading)
+    if progress is not None and progress.phase is Phase.WORKS:
+        return False
+    if operation.intent is None:
+        return True
+    return INTERRUPTS[operation.stage] is Interrupt.CANCELLABLE
 
 
 def boot_device(operation: Operation) -> BootDevice | None:

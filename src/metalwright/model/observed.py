@@ -55,12 +55,35 @@ class Identity:
     macs: tuple[str, ...] = ()
 
 
+class Phase(StrEnum):
+    """How far an effect is that a service in front of the machine carries out in several steps."""
+
+    WORKS = "works"
+    WAITS = "waits"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a hardware engine (Ironic) is with the effect that `operation_id` asked of it.
+
+    One that `WORKS` takes nothing else meanwhile. One that `WAITS` goes on when it is asked for the
+    same effect once more. `message` has the engine's own words.
+    """
+
+    phase: Phase
+    operation_id: str
+    message: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """The values of one successful observation.
 
     `template_digest` is the template that the booted system reports, `last_wipe` the id of the
-    operation whose wipe the disks carry evidence of; both `None` where nothing can tell.
+    operation whose wipe the disks carry evidence of; both `None` where nothing can tell. `progress`
+    is what a hardware engine in front of the machine is at. `asked_at` is when the asking truly
+    began, where one answer is shared by many nodes: earlier than this node was asked for.
     """
 
     power: Power = Power.UNKNOWN
@@ -69,6 +92,8 @@ class Reading:
     template_digest: str | None = None
     last_wipe: str | None = None
     identity: Identity = Identity()
+    progress: Progress | None = None
+    asked_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -210,7 +210,9 @@ class Sweeper:
             observer = self._observers.get(node.spec.driver)
             if observer is None:
                 raise PermanentError(f"no driver {node.spec.driver!r} is set up here")
-            return Answer(at=at, reading=observer.observe(node, timeout_s))
+            reading = observer.observe(node, timeout_s)
+            asked_at = reading.asked_at or at
+            return Answer(at=min(at, asked_at), reading=reading)
         except Exception as error:  # noqa: BLE001  one BMC's surprise must not end the sweep
             return Answer(at=at, error=error_of(error))
 
