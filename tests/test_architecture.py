@@ -40,13 +40,14 @@ FILE_LINES_MAX = 300
 ROOMS = {"model", "inventory", "schedule", "drivers", "observe", "plan", "execute", "store"}
 ROOMS |= {"history", "boot"}
 WIRING = {"cli", "daemon"}
-SHARED = {"errors", "settings", "__init__", "__main__"}
+SHARED = {"errors", "settings", "settings_secrets", "__init__", "__main__"}
 PURE = {"model", "schedule", "plan", "history"}
 
 MAY_IMPORT = {
     **{room: {"model", "errors"} for room in ROOMS},
     "errors": {"model"},
-    "settings": {"errors"},
+    "settings": {"errors", "settings_secrets"},
+    "settings_secrets": set(),
     "daemon": ROOMS | {"errors", "settings"},
     "cli": ROOMS | {"errors", "settings", "daemon"},
     "__main__": {"cli"},
@@ -59,6 +60,7 @@ LIBRARY_HOMES = {
     "yaml": {"inventory", "drivers"},
     "watchfiles": {"inventory"},
     "pyghmi": {"drivers"},
+    "sushy": {"drivers"},
     "pyrage": {"drivers"},
     "hvac": {"drivers"},
     "requests": {"drivers"},

@@ -29,13 +29,14 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from metalwright.errors import SettingsError
+from metalwright.settings_secrets import SecretsSettings
 
 ENV_PREFIX = "METALWRIGHT_"
 _NO_SETTINGS = frozenset({"METALWRIGHT_CONFIG", "METALWRIGHT_REWRITE_GOLDEN"})
 """Variables that are no settings: which file to read, and one of the tests'."""
 
 _OTHERS = re.compile(
-    r"METALWRIGHT_(SECRET_.+_(USERNAME|PASSWORD)"
+    r"METALWRIGHT_(SECRET_.+_(USERNAME|PASSWORD|VALUE)"
     r"|([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.+)?)?))"
 )
 """Credentials, which the drivers read, and what Kubernetes tells every container about services
@@ -85,9 +86,10 @@ class FakeSettings(_Section):
 
 
 class IpmiSettings(_Section):
-    """How many worker processes speak IPMI."""
+    """How many worker processes speak IPMI, and for how long former credentials stand in."""
 
     workers_max: Annotated[int, Field(ge=3, le=64)] = 8
+    former_credentials_s: Annotated[float, Field(ge=0, le=2_592_000)] = 86_400.0
 
 
 class DriverSettings(_Section):
@@ -126,6 +128,7 @@ class Settings(BaseSettings):
     state_dir: Path = Field(default_factory=_default_state_dir)
     store_url: str | None = None
     secrets_dir: Path | None = None
+    secrets: SecretsSettings = SecretsSettings()
     fetch_timeout_s: Seconds = 60.0
     poll_interval_s: Seconds = 30.0
     cycle_interval_s: Seconds = 15.0
@@ -176,9 +179,7 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
         raise SettingsError("\n".join(strangers))
     content = _read(path) if path is not None else {}
     base = path.resolve().parent if path is not None else Path.cwd()
-    for key in ("state_dir", "secrets_dir"):
-        if isinstance(content.get(key), str):
-            content[key] = str(base / content[key])
+    _make_absolute(content, base)
     repository = content.get("repository")
     if isinstance(repository, str) and "://" not in repository and ":" not in repository:
         content["repository"] = str(base / repository)
@@ -189,6 +190,15 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
     except (ValidationError, SourceError) as error:
         where = str(path) if path is not None else "settings"
         raise SettingsError(_explain(where, error)) from error
+
+
+def _make_absolute(section: dict[str, Any], base: Path) -> None:
+    """Relative paths become those below `base`: every setting that ends in `_dir` or `_file`."""
+    for key, value in section.items():
+        if isinstance(value, dict) and key != "drivers":
+            _make_absolute(value, base)
+        elif isinstance(value, str) and key.endswith(("_dir", "_file")):
+            section[key] = str(base / value)
 
 
 def unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:

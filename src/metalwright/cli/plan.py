@@ -76,6 +76,7 @@ def plan(
         if fleet.repository.is_remote:
             fleet.repository.fetch()
         head = fleet.repository.head()
+        fleet.hand_over_secrets(head)  # not those of a revision that nobody has accepted
         inventory = fleet.loader.load(fleet.repository.commit(rev).id if rev else head)
         for warning in fleet.loader.last_warnings:
             report(str(warning))
@@ -98,7 +99,7 @@ def plan(
     if output is Format.JSON:
         say(to_json(made))
     else:
-        say(render_text(made, width=console.width, color=console.is_terminal))
+        say(render_text(made, width=console().width, color=console().is_terminal))
     raise typer.Exit(exit_code(made))
 
 

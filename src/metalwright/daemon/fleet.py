@@ -21,23 +21,34 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.right import Lock, Right
+from metalwright.daemon.secrets import open_secrets
 from metalwright.daemon.takeover import calls_left_s, locked, take_over, take_store
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.registry import driver_names, open_drivers
 from metalwright.errors import SettingsError
 from metalwright.execute import Engine, EngineSettings
-from metalwright.inventory import Loader, Repository, without_secrets
+from metalwright.inventory import Loader, Repository, sealed_files, without_secrets
 from metalwright.model.documents import Node
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory
 from metalwright.observe import Sweeper, SweepSettings
 from metalwright.settings import ObserveSettings, Settings
 from metalwright.store import Marks, Store, fleet_lock
+
+
+class SealedSecrets(Protocol):
+    """A provider of secrets whose encrypted files are in the repository of the inventory."""
+
+    path: str
+
+    def take(self, files: Mapping[str, bytes]) -> None:
+        """From now on the secrets are those in these files, by path."""
+
 
 OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
 
@@ -67,6 +78,8 @@ class Parts:
     calls_left_s: float = 0.0
     marks: Marks | None = None
     told: str = ""
+    secrets: Secrets | None = None
+    sealed: SealedSecrets | None = None
 
 
 class Fleet:
@@ -80,6 +93,7 @@ class Fleet:
         self.settings, self.clock, self.wall = settings, parts.clock, parts.wall or parts.clock
         self.lock, self.repository, self.store = parts.lock, parts.repository, parts.store
         self.told, self._marks = parts.told, parts.marks
+        self.secrets, self._sealed = parts.secrets, parts.sealed
         self._right = Right(parts.lock, parts.clock, self.wall)
         self.drivers = parts.drivers
         self.loader = Loader(parts.repository, driver_names())
@@ -112,6 +126,11 @@ class Fleet:
     def confirm(self) -> None:
         """Make sure that nobody else may drive. Raises FencedError when the lock is lost."""
         self._right.confirm()
+
+    def hand_over_secrets(self, revision: str) -> None:
+        """Let the secrets be those of a revision that is now in force. Raises RepositoryError."""
+        if self._sealed is not None:
+            self._sealed.take(sealed_files(self.repository, revision, self._sealed.path))
 
     def note(self) -> None:
         """Note outside of the store how far it has come. Raises StoreError when that fails."""
@@ -166,7 +185,7 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         by = f"process {os.getpid()} on {socket.gethostname()}"
         alone = take_over(store, clock, by, lock.identity)
         told = take_store(store, marks, clock)
-    secrets = Secrets(settings.secrets_dir, os.environ)
+    secrets, sealed = open_secrets(settings, os.environ)
     drivers = open_drivers(driver_tables(settings), secrets, clock)
     for driver in drivers.values():
         stack.callback(driver.close)
@@ -188,6 +207,8 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         calls_left_s=0.0 if alone else calls_left_s(settings.execute.effect_timeout_s),
         marks=marks,
         told=told,
+        secrets=secrets,
+        sealed=sealed,
     )
 
 
@@ -209,12 +230,9 @@ def _threads(workers: int, name: str, stack: ExitStack) -> Executor:
 
 
 def _credentials_version(secrets: Secrets, node: Node) -> str:
-    """Changes when the node's secret does."""
+    """Changes when the node's secret does, as far as that is known without waiting."""
     reference = node.spec.bmc.credentials if node.spec.bmc is not None else None
-    try:
-        return secrets.get(reference).version if reference is not None else ""
-    except SettingsError:
-        return ""
+    return secrets.version(reference) if reference is not None else ""
 
 
 def _make_state_dir(directory: Path) -> None:

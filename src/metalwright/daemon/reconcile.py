@@ -86,6 +86,7 @@ class Reconciler:
             if head == self._head:
                 return
             loaded = self.fleet.loader.load(head)
+            self.fleet.hand_over_secrets(loaded.revision.id)
         except RepositoryError as error:
             self._unread = str(error)
         except InventoryError as error:
@@ -116,7 +117,9 @@ class Reconciler:
         try:
             if last is not None and self.fleet.repository.is_ancestor(revision, last):
                 revision = last
-            self.inventory = self.fleet.loader.load(revision)
+            inventory = self.fleet.loader.load(revision)
+            self.fleet.hand_over_secrets(inventory.revision.id)
+            self.inventory = inventory
         except MetalwrightError as error:
             self._refused += f"; the last good revision cannot be read either: {error}"
 

@@ -9,6 +9,7 @@ from metalwright.inventory.directory import check_directory, load_directory
 from metalwright.inventory.loader import Loader
 from metalwright.inventory.location import without_secrets
 from metalwright.inventory.repository import Repository
+from metalwright.inventory.sealed import sealed_files
 from metalwright.inventory.watch import watch_repository
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Repository",
     "check_directory",
     "load_directory",
+    "sealed_files",
     "watch_repository",
     "without_secrets",
 ]

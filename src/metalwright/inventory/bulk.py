@@ -42,14 +42,14 @@ class TooManyEntriesError(Exception):
     """
 
 
-def list_tree(git: GitCommands, commit: str) -> list[Entry]:
-    """Every file below a commit, in git's order.
+def list_tree(git: GitCommands, commit: str, *paths: str) -> list[Entry]:
+    """Every file below a commit, or at or below the paths in it, in git's order.
 
     Raises:
         TooManyEntriesError: there are more than `ENTRIES_MAX`.
         RepositoryError: it could not be read, or not within `READ_TIMEOUT_S`.
     """
-    arguments = ["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit]
+    arguments = ["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit, *paths]
     entries: list[Entry] = []
     with _process(git, arguments, None) as (process, output):
         rest = b""

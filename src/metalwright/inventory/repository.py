@@ -224,14 +224,14 @@ class Repository:
         count = min(max(count_max, 0), COMMITS_MAX)
         return self._log([f"-{count}"], [self.resolve(revision)], ()) if count else ()
 
-    def files(self, commit: str) -> list[bulk.Entry]:
-        """Every file of a commit given by its full id.
+    def files(self, commit: str, *paths: str) -> list[bulk.Entry]:
+        """Every file of a commit given by its full id; with paths, those at or below them.
 
         Raises:
             RepositoryError: it cannot be read.
             bulk.TooManyEntriesError: it has more than can be read.
         """
-        return bulk.list_tree(self._commands, commit)
+        return bulk.list_tree(self._commands, commit, *paths)
 
     def sizes(self, ids: Iterable[str]) -> dict[str, int]:
         """The size in bytes of each blob."""
