@@ -19,8 +19,6 @@ class AgeSettings(_Section):
     """The encrypted files of the repository, and the file that opens them."""
 
     path: RepositoryPath = "secrets"
-        "secrets"
-    )
     identity_file: Path | None = None
 
 
