@@ -16,21 +16,22 @@ from sim_policy import Model
 def rules(shape: Shape, fleet_limit: int, dice: random.Random, *, dense: bool = False) -> Model:
     """Keys of the model that are in force from the beginning.
 
-    In a dense run, where all of the fleet is turned over within a minute, few pools have rollouts
-    and rates are high: it is there to have many operations.
+    In a dense run, where all of the fleet is turned over within a minute, few pools have rollouts,
+    limits and rates are wide, and the blast radius is as in other such runs: it is there to have
+    many operations.
     """
     found: Model = {}
     for pool in shape.members:
-        if dice.random() < (0.15 if dense else 0.5):
+        if dice.random() < (0.1 if dense else 0.5):
             found[f"rollout/{pool}"] = _strategy(shape, dice)
         if dice.random() < 0.3:
             found[f"weight/{pool}"] = dice.choice((2, 5, 10))
     for key in SCOPES:
         if dice.random() < 0.3:
-            found |= scope_edit(key, fleet_limit, dice)
-    if dice.random() < 0.3:
+            found |= scope_edit(key, fleet_limit, dice, dense=dense)
+    if dice.random() < 0.3 and not dense:
         found["policy/blast-pool"] = dice.choice((30, 60))
-    if dice.random() < 0.3:
+    if dice.random() < 0.3 and not dense:
         found["policy/blast-rack"] = dice.choice((3, 6))
     found |= _lanes(fleet_limit, dice, dense)
     return {key: value for key, value in found.items() if value}
@@ -42,9 +43,10 @@ def _lanes(fleet_limit: int, dice: random.Random, dense: bool) -> Model:
     if dice.random() < 0.5:
         found["policy/rates"] = [_rate(dice, dense) for _ in range(dice.randint(1, 2))]
     if dice.random() < 0.5:
+        most = fleet_limit // (16 if dense else 4)
         found["policy/reserved"] = {
-            "releases": dice.randint(0, max(0, fleet_limit // 4)),
-            "operators": dice.randint(0, max(0, fleet_limit // 4)),
+            "releases": dice.randint(0, most),
+            "operators": dice.randint(0, most),
         }
     if dice.random() < 0.5:
         found["policy/retries"] = dice.randint(1, max(1, fleet_limit // 3))
@@ -61,13 +63,13 @@ def _lanes(fleet_limit: int, dice: random.Random, dense: bool) -> Model:
 SCOPES = ("policy/driver", "policy/conductors", "policy/images")
 
 
-def scope_edit(key: str, fleet_limit: int, dice: random.Random) -> Model:
+def scope_edit(key: str, fleet_limit: int, dice: random.Random, *, dense: bool = False) -> Model:
     """Another limit of drivers, conductor groups or image servers, or none."""
-    few = dice.randint(1, max(1, fleet_limit))
+    few = dice.randint(fleet_limit // 2 if dense else 1, max(1, fleet_limit))
     if key == "policy/driver":
         return {key: dice.choice((few, None))}
     if key == "policy/conductors":
-        return {key: dice.choice(({"g0": few}, {"g0": few, "g1": 1}, None))}
+        return {key: dice.choice(({"g0": few}, {"g0": few, "g1": few // 2 if dense else 1}, None))}
     hosts = {"images.example": few, "slow.example:8080": max(1, few // 2)}
     return {key: dice.choice((hosts, {"images.example": few}, None))}
 
@@ -109,7 +111,7 @@ def edit(shape: Shape, fleet_limit: int, dice: random.Random, *, dense: bool = F
             found[f"weight/{pool}"] = dice.choice((None, 3))
     for key in SCOPES:
         if dice.random() < 0.15:
-            found |= scope_edit(key, fleet_limit, dice)
+            found |= scope_edit(key, fleet_limit, dice, dense=dense)
     if dice.random() < 0.1:
         found["policy/retries"] = dice.choice((None, 1, 2))
     if dice.random() < 0.1:

@@ -26,6 +26,15 @@ RECIPES = {
         speed=(30.0,),
         dense=True,
     ),
+    "busy": Recipe(
+        nodes=(100, 140),
+        changes=(30, 40),
+        faulty=(0.0, 0.1),
+        crashes=(1, 6),
+        speed=(30.0,),
+        dense=True,
+        features=True,
+    ),
     "thousand": Recipe(
         nodes=(1_000, 1_000), changes=(20, 20), faulty=(0.05, 0.05), speed=(30.0,), dense=True
     ),
@@ -87,7 +96,7 @@ class Figures:
 
 
 def kind_of(seed: int) -> str:
-    """Which kind of scenario a seed is: every other one turns its fleet over and over."""
+    """Which kind of scenario a seed is: most even ones turn their fleet over and over."""
     if seed % 1_000 == 299:
         return "ten thousand"
     if seed % 100 == 99:
@@ -96,6 +105,8 @@ def kind_of(seed: int) -> str:
         return "crashes"
     if seed % 10 == 7:
         return "back"
+    if seed % 10 == 2:
+        return "busy"
     return "turnover" if seed % 2 == 0 else "mixed"
 
 
