@@ -38,7 +38,7 @@ def apply(repo: RepoOption = None, config: ConfigOption = None) -> None:
 def run_until_settled(settings: Settings, title: str) -> CycleResult | None:
     """Run cycles until nothing is under way; the last one, `None` when there was none."""
     quiet = settings.model_copy(update={"log": LogSettings(level="error")})
-    with Progress(console, title) as progress:
+    with Progress(console(), title) as progress:
         ending = Ending()
 
         def on_cycle(result: CycleResult) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,11 @@ from metalwright.settings import Settings, find_file, load_settings
 
 OK, ERROR, USAGE = 0, 1, 64
 
-console = Console()
+
+@cache
+def console() -> Console:
+    """Standard output as rich sees it: its width, and whether it is a terminal."""
+    return Console()
 
 
 class Format(StrEnum):

@@ -23,7 +23,7 @@ from metalwright.cli.progress import Progress
 from metalwright.daemon import CycleResult, Service
 from metalwright.errors import MetalwrightError, SettingsError
 from metalwright.inventory.authoring import commit_all, create_repository, revert_head
-from metalwright.settings import load_settings
+from metalwright.settings import LogSettings, load_settings
 
 LOAN = """\
 # Four spares for the storage team, as a pull request would add them.
@@ -168,19 +168,21 @@ def _command(text: str, config: Path) -> None:
 
 
 def _stay(config: Path, inventory: Path) -> None:
-    say(f"\nThe daemon goes on. Edit {inventory} and commit; Ctrl-C ends it.\n")
-    with Progress(console, "metalwright daemon") as progress:
+    say(f"\nThe daemon goes on. Edit {inventory} and commit; Ctrl-C ends it.")
+    say(f"In another terminal: mw status --config {config}\n")
+    settings = load_settings(config, log=LogSettings(level="error"))  # Progress tells the rest
+    with Progress(console(), "metalwright daemon") as progress:
 
         def on_cycle(result: CycleResult) -> None:
             progress.show(result)
 
-        service = Service(load_settings(config), config, on_cycle)
+        service = Service(settings, config, on_cycle)
         service.install_signals()
         service.run()
 
 
 def _chapter(text: str) -> None:
-    console.print(f"\n{text}\n", style="bold", markup=False, highlight=False)
+    console().print(f"\n{text}\n", style="bold", markup=False, highlight=False)
 
 
 def example_inventory() -> Path:

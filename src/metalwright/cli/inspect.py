@@ -83,17 +83,17 @@ def _print_status(seen: Look, daemon: dict[str, Any] | None, process: int | None
     for line in standing_lines(seen.desired, seen.memory, seen.plan):
         say(line)
     rows = _rows(seen)
-    if not console.is_terminal:
+    if not console().is_terminal:
         for line in _aligned([list(_ROW), *([row[key] for key in _ROW] for row in rows)]):
             say(line)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = _fitting(rows, console.width)
+    columns = _fitting(rows, console().width)
     for heading in columns:
         table.add_column(heading, no_wrap=heading != "state", overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[key]) for key in columns))
-    console.print(table)
+    console().print(table)
 
 
 def _fitting(rows: list[dict[str, str]], width: int) -> list[str]:

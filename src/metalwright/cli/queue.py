@@ -234,7 +234,7 @@ def _waits_for(place: Place, now: datetime) -> str:
 def _kept_row(kept: Kept, now: datetime) -> tuple[str, ...]:
     """One line for all that are kept back by the same, with what to do about it."""
     names, count = _names(kept.nodes), len(kept.nodes)
-    until = f"; until {_when(kept.until, now, '')}" if kept.until is not None else ""
+    until = f" ({_when(kept.until, now, '')})" if kept.until is not None else ""
     nothing = kept.reason is BlockedReason.ROLLOUT_WAITS
     why = kept.why.replace(" NODE`", f" {names if count == 1 else 'NODE'}`")
     todo = "; nothing to do, it passes by itself" if nothing else ""
