@@ -92,6 +92,21 @@ class IpmiSettings(_Section):
     former_credentials_s: Annotated[float, Field(ge=0, le=2_592_000)] = 86_400.0
 
 
+class RedfishSettings(_Section):
+    """Whom to trust, and for how many boots a boot device is chosen."""
+
+    ca_file: Path | None = None
+    boot_override: Literal["Once", "Continuous"] = "Once"
+
+
+class WolSettings(_Section):
+    """Where packets that wake machines are sent, and whether those boot from the network first."""
+
+    addresses: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] = ("255.255.255.255",)
+    port: Annotated[int, Field(ge=1, le=65_535)] = 9
+    network_first: bool = False
+
+
 class DriverSettings(_Section):
     """What belongs to one driver; a table of another name is that of a driver beside ours."""
 
@@ -100,6 +115,8 @@ class DriverSettings(_Section):
 
     fake: FakeSettings = FakeSettings()
     ipmi: IpmiSettings = IpmiSettings()
+    redfish: RedfishSettings = RedfishSettings()
+    wol: WolSettings = WolSettings()
 
 
 class LogSettings(_Section):

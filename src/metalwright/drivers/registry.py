@@ -18,6 +18,8 @@ from metalwright.drivers.contract import Clock, Driver, DriverFactory, SecretSou
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
 from metalwright.drivers.ipmi import IpmiDriver
+from metalwright.drivers.redfish import RedfishDriver
+from metalwright.drivers.wol import PORT, WolDriver
 from metalwright.errors import DriverError, PermanentError, SettingsError
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
@@ -119,10 +121,30 @@ def _open_ipmi(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock)
     return IpmiDriver(secrets, workers_max=settings.get("workers_max", 8))
 
 
+def _open_redfish(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
+    del clock
+    return RedfishDriver(
+        secrets,
+        ca_file=settings.get("ca_file"),
+        boot_override=settings.get("boot_override", "Once"),
+    )
+
+
+def _open_wol(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
+    del secrets, clock
+    return WolDriver(
+        settings.get("addresses", ("255.255.255.255",)),
+        port=settings.get("port", PORT),
+        network_first=settings.get("network_first", False),
+    )
+
+
 BUILT_IN: Final[Mapping[str, DriverFactory]] = FrozenDict(
     {
         "fake": _open_fake,
         "ipmi": _open_ipmi,
+        "redfish": _open_redfish,
+        "wol": _open_wol,
     }
 )
 

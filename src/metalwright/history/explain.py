@@ -78,7 +78,8 @@ def _seen(observation: Observation | None, now: datetime) -> str:
     device = f", boot device {reading.boot_device.value}" if reading.boot_device else ""
     known = reading.boot_progress not in (None, BootProgress.NONE)
     progress = f", {reading.boot_progress}" if known else ""
-    return f"power {reading.power.value}{device}{progress} (asked {age} ago)"
+    health = f", health {reading.health.value}" if reading.health is not None else ""
+    return f"power {reading.power.value}{device}{progress}{health} (asked {age} ago)"
 
 
 def _done(memory: NodeMemory | None) -> str:

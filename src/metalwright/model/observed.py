@@ -37,6 +37,14 @@ class BootProgress(StrEnum):
     OS_RUNNING = "OSRunning"
 
 
+class Health(StrEnum):
+    """How well the machine is, in Redfish's words."""
+
+    OK = "OK"
+    WARNING = "Warning"
+    CRITICAL = "Critical"
+
+
 class ErrorKind(StrEnum):
     """Why an observation has no values."""
 
@@ -92,6 +100,7 @@ class Reading:
     template_digest: str | None = None
     last_wipe: str | None = None
     identity: Identity = Identity()
+    health: Health | None = None
     progress: Progress | None = None
     asked_at: datetime | None = field(default=None, compare=False)
 

@@ -1,0 +1,116 @@
+"""The Redfish driver keeps the driver contract against a real service (sushy-tools' emulator)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.drivers.contract import DriverContract
+from tests.live.redfish_farm import PASSWORD, USERNAME, RedfishFarm, write_secret
+
+from metalwright.drivers.credentials import Secrets
+from metalwright.drivers.redfish import RedfishDriver
+from metalwright.model.documents import Node
+from metalwright.model.hardware import BootMode
+from metalwright.model.observed import BootDevice, Health, Power
+from metalwright.model.operation import Effect, EffectKind
+
+pytestmark = pytest.mark.live
+
+OTHER_PASSWORD = "Other-pass-2"
+
+
+class RedfishRig:
+    """Four machines behind the emulator and one driver."""
+
+    timeout_s = 20.0
+    patience_s = 3.0
+    secrets = (PASSWORD, OTHER_PASSWORD, USERNAME)
+
+    def __init__(self, farm: RedfishFarm, secrets: Path) -> None:
+        self.farm = farm
+        self.driver = RedfishDriver(Secrets(write_secret(secrets), {}))
+        self.nodes = [farm.node(index) for index in range(farm.count)]
+        self._index = {node.metadata.name: index for index, node in enumerate(self.nodes)}
+
+    def index(self, node: Node) -> int:
+        return self._index[node.metadata.name]
+
+    def power(self, node: Node) -> Power:
+        return self.farm.power(self.index(node))
+
+    def set_power(self, node: Node, power: Power) -> None:
+        self.farm.set_power(self.index(node), power)
+
+    def boot_device(self, node: Node) -> BootDevice | None:
+        return self.farm.boot_device(self.index(node))
+
+    def power_commands(self, node: Node) -> int:
+        seen = self.farm.fronts[self.index(node)].seen
+        return sum(each.path.endswith("ComputerSystem.Reset") for each in seen)
+
+    def login_attempts(self, node: Node) -> int:
+        return sum(each.login for each in self.farm.fronts[self.index(node)].seen)
+
+    def silence(self, node: Node) -> None:
+        self.farm.fall_ill(self.index(node), "silent")
+
+    def slow(self, node: Node) -> None:
+        self.farm.fall_ill(self.index(node), "slow")
+
+    def garbage(self, node: Node) -> None:
+        self.farm.fall_ill(self.index(node), "garbage")
+
+    def wrong_password(self, node: Node) -> None:
+        self.farm.set_password(OTHER_PASSWORD)
+
+    def heal(self, node: Node) -> None:
+        self.farm.heal(self.index(node))
+        self.farm.set_password(PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedfishFarm]:
+    with RedfishFarm(4, tmp_path_factory.mktemp("redfish")) as running:
+        yield running
+
+
+@pytest.fixture
+def rig(farm: RedfishFarm, tmp_path: Path) -> Iterator[RedfishRig]:
+    farm.reset()
+    found = RedfishRig(farm, tmp_path / "secrets")
+    yield found
+    found.driver.close()
+
+
+class TestRedfishDriver(DriverContract):
+    """Every promise of the contract."""
+
+
+def test_it_tells_who_the_machine_is_and_how_it_is(rig: RedfishRig) -> None:
+    node = rig.nodes[2]
+    reading = rig.driver.observe(node, rig.timeout_s)
+    assert reading.identity.system_uuid == rig.farm.uuid(2)
+    assert reading.identity.macs == (rig.farm.mac(2),)
+    assert reading.health is Health.OK
+    assert reading.boot_progress is None, "a BMC cannot say which system runs"
+
+
+def test_an_idle_machine_costs_one_request_a_reading(rig: RedfishRig) -> None:
+    node = rig.nodes[0]
+    rig.driver.observe(node, rig.timeout_s)
+    before = len(rig.farm.fronts[0].seen)
+    rig.driver.observe(node, rig.timeout_s)
+    assert len(rig.farm.fronts[0].seen) == before + 1
+
+
+@pytest.mark.parametrize(("mode", "told"), [(BootMode.BIOS, "Legacy"), (BootMode.UEFI, "UEFI")])
+def test_the_boot_mode_goes_with_the_boot_device(
+    rig: RedfishRig, mode: BootMode, told: str
+) -> None:
+    node = rig.farm.node(0, boot_mode=mode)
+    effect = Effect(kind=EffectKind.SET_BOOT_DEVICE, argument="pxe")
+    rig.driver.apply(node, effect, rig.timeout_s)
+    assert rig.farm.settle(0).get("boot_mode", "UEFI") == told
+    assert rig.driver.observe(node, rig.timeout_s).boot_device is BootDevice.PXE
