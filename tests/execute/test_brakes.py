@@ -239,9 +239,10 @@ def test_what_a_plan_found_out_is_remembered_in_the_same_transaction(rig: Rig) -
     assert holds == ["by grace: a disk is being changed", "git holds it by now"], "once"
     over = replace(rollout, state=RolloutState.DONE)
     unknown = replace(over, id="6" * 64)
-    plan = replace(rig.plan(), rollouts=(over, unknown))
+    plan = replace(rig.plan(), rollouts=(over, unknown), lapsed=("k1", "never given"))
     rig.engine.carry_out(plan, rig.inventory, rig.observed, rig.clock())
     assert rig.store.memory().rollouts == {}
+    assert rig.store.memory().consents == {"k2"}
 
 
 def test_what_an_operation_belongs_to_is_written_on_it(rig: Rig) -> None:

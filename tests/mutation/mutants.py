@@ -398,16 +398,37 @@ PLANS = (
     Mutant(
         bug="the blast radius counts only what could start now",
         file="plan/radius.py",
-        before="    for line in blocked:\n        if line.verb in POWERS_OFF and",
-        after="    for line in blocked:\n        if line.verb is None and",
+        before="    for line in lines.blocked:\n        if line.verb in POWERS_OFF and",
+        after="    for line in lines.blocked:\n        if line.verb is None and",
         caught_by=PLAN + "test_radius.py " + PLAN + "test_gates.py",
     ),
     Mutant(
         bug="a consent holds for every state of its node",
-        file="plan/gates.py",
-        before="    return digest_of([*_named(*change), since.isoformat()])\n",
-        after="    return digest_of([change[0], since.isoformat()])\n",
+        file="plan/consents.py",
+        before="[wanted.target.digest, holder_key(wanted.holder), since.isoformat()]",
+        after='["", "", since.isoformat()]',
         caught_by=PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="an acknowledgement passes the same set whenever it comes back",
+        file="plan/consents.py",
+        before="            rows[verb] = [node, verb.value, *state]\n",
+        after="            rows[verb] = [node, verb.value, *state[:2]]\n",
+        caught_by=PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="a consent outlives what git wanted of a silent node",
+        file="plan/consents.py",
+        before="            (over if same else spent).append(key)\n",
+        after="            (spent if same else over).append(key)\n",
+        caught_by=PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="consents that lapsed stay in the store",
+        file="execute/changes.py",
+        before="            self._journal.lapse(gone)\n",
+        after="            self._journal.lapse(())\n",
+        caught_by=EXECUTE + "test_brakes.py",
     ),
     Mutant(
         bug="a failure domain has no blast radius",
@@ -510,8 +531,8 @@ PLANS = (
     Mutant(
         bug="a rewritten history goes on",
         file="plan/gates.py",
-        before="BlockedReason.HISTORY_REWRITTEN, lambda _: text)",
-        after="BlockedReason.HISTORY_REWRITTEN, lambda _: None)",
+        before="BlockedReason.HISTORY_REWRITTEN, lambda _: text, kept)",
+        after="BlockedReason.HISTORY_REWRITTEN, lambda _: None, kept)",
         caught_by=PLAN + "test_gates.py",
     ),
     Mutant(
@@ -594,7 +615,113 @@ RECOVERY = (
     ),
 )
 
-MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS, *RECOVERY)
+RESTORED = (
+    Mutant(
+        bug="an answer to an attempt that is over counts for the next one",
+        file="execute/cycle.py",
+        before="                or operation.fence != outcome.fence\n",
+        after="",
+        caught_by=EXECUTE
+        + "test_fencing.py::test_an_answer_to_an_attempt_that_is_over_says_nothing_of_the_next_one",
+    ),
+    Mutant(
+        bug="an old copy of the store is driven on",
+        file="daemon/takeover.py",
+        before="    older = marks.older(store.reached())\n",
+        after='    older = ""\n',
+        caught_by="tests/daemon/test_takeover.py::test_an_old_copy_of_the_store_starts_nothing",
+    ),
+    Mutant(
+        bug="a store of another name is taken for the one that was driven",
+        file="store/marks.py",
+        before='return "another store was driven at its address" if self.path in kept else ""',
+        after='return ""',
+        caught_by="tests/daemon/test_takeover.py::test_a_store_that_takes_the_place_of_another_starts_nothing",
+    ),
+    Mutant(
+        bug="what operators write hides that a store is an old copy",
+        file="store/pages.py",
+        before="row.driven + (1 if self._drives else 0)",
+        after="row.driven + 1",
+        caught_by="tests/store/test_restored.py",
+    ),
+    Mutant(
+        bug="the mark of a store is not moved while it is driven",
+        file="daemon/reconcile.py",
+        before="        fleet.note()",
+        after="        fleet.clock()",
+        caught_by="tests/daemon/test_takeover.py::test_what_a_cycle_wrote_is_noted_before_the_next_one",
+    ),
+    Mutant(
+        bug="a claim that is not followed by anything makes an old copy new",
+        file="store/opened.py",
+        before="update(meta).values(epoch=meta.c.epoch + 1, claimed_by=by, claimed_at=at)",
+        after="update(meta).values(\n                        epoch=meta.c.epoch + 1,"
+        " claimed_by=by, claimed_at=at, driven=meta.c.driven + 1)",
+        caught_by="tests/store/test_restored.py::test_the_count_rises_with_what_is_driven_and_never_falls",
+    ),
+    Mutant(
+        bug="the operations of an old copy stay unfinished",
+        file="store/restored.py",
+        before="    for operation in unfinished:\n",
+        after="    for operation in unfinished[:0]:\n",
+        caught_by="tests/store/test_restored.py",
+    ),
+    Mutant(
+        bug="an old copy that was let go of counts as old for ever",
+        file="store/restored.py",
+        before="        restored=restored + 1,\n",
+        after="        restored=restored,\n",
+        caught_by="tests/daemon/test_takeover.py::test_a_crash_while_an_old_copy_is_let_go_of_changes_nothing",
+    ),
+    Mutant(
+        bug="a wipe that was begun is forgotten",
+        file="store/ledger.py",
+        before='self.update_node(operation.node, {"wiped": 1})',
+        after='self.update_node(operation.node, {"wiped": 0})',
+        caught_by="tests/store/test_wiped.py",
+    ),
+    Mutant(
+        bug="disks that a wipe was begun on are only booted",
+        file="plan/difference.py",
+        before="    if case.remembered.wiped:\n        return Verb.REBUILD\n",
+        after="",
+        caught_by=PLAN
+        + "test_make.py::test_disks_that_a_wipe_was_begun_on_are_made_anew_although_git_went_back",
+    ),
+    Mutant(
+        bug="a plan may boot disks that a wipe was begun on",
+        file="plan/check_actions.py",
+        before="            _made_anew,\n",
+        after="",
+        caught_by=PLAN
+        + "test_make.py::test_a_plan_that_boots_disks_that_a_wipe_was_begun_on_is_refused",
+    ),
+    Mutant(
+        bug="a write that fails keeps the database's transaction open",
+        file="store/connect.py",
+        before="        with given_up_when_it_fails(connection):\n"
+        "            connection.commit()\n",
+        after="        connection.commit()\n",
+        caught_by="tests/store/test_faults.py::test_a_write_outside_of_a_batch_that_fails_leaves_no_transaction_open",
+    ),
+    Mutant(
+        bug="a store is upgraded while an old version drives with it",
+        file="store/migrate.py",
+        before="    if found > SCHEMA_REVISION or (lock is not None and lock.is_held):\n",
+        after="    if found:\n",
+        caught_by="tests/store/test_upgrade.py::test_a_store_is_not_upgraded_while_somebody_drives_with_it",
+    ),
+    Mutant(
+        bug="an old version writes in a store that was upgraded under it",
+        file="store/pages.py",
+        before="        if row.schema != SCHEMA_REVISION:\n",
+        after="        if row.schema < SCHEMA_REVISION:\n",
+        caught_by="tests/store/test_upgrade.py::test_a_process_whose_store_was_upgraded_under_it_writes_nothing_more",
+    ),
+)
+
+MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS, *RECOVERY, *RESTORED)
 
 SEEDS: dict[str, int] = {
     "a slot is kept after the end": 100,

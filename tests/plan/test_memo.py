@@ -94,7 +94,7 @@ class Cycles:
 
 def keep_what_it_says(world: World, plan: Plan) -> None:
     """What the engine keeps of a plan beside the operations."""
-    world.consents |= set(plan.consents)
+    world.consents = (world.consents - set(plan.lapsed)) | set(plan.consents)
     world.rollouts = {one.id: one for one in plan.rollouts if one.state not in ROLLOUT_OVER}
 
 
@@ -237,6 +237,27 @@ def test_a_line_is_the_same_object_until_something_of_its_node_changes():
     assert second[0] is first[0]
     assert second[1] is not first[1]
     assert second == first
+
+
+def test_a_line_that_is_kept_back_is_the_same_object_until_something_of_its_node_changes():
+    world = small()
+    world.fleet.template("ci", kernel_args=("debug",))
+    world.fleet.rules(blast_radius=BlastRadius(nodes_max=1))
+    world.commit()
+    cycles, memo, attributed = Cycles(world), Memo(), Attributed()
+    first = make(*cycles.values(), memo)
+    assert {line.reason for line in first.blocked} == {BlockedReason.BLAST_RADIUS}
+    told = attribute(first, blame, locate, attributed).blocked
+    world.now += timedelta(seconds=1)
+    world.see("n-2", age_s=1)
+    second = make(*cycles.values(), memo)
+    assert second.blocked[0] is first.blocked[0]
+    assert second.blocked[1] is not first.blocked[1]
+    assert second.blocked == first.blocked
+    assert attribute(second, blame, locate, attributed).blocked[0] is told[0]
+    world.fleet.rules(blast_radius=BlastRadius(nodes_max=1), acknowledge=("a" * 12,))
+    world.unreachable("n-1")
+    assert make(*cycles.values(), memo).blocked != first.blocked
 
 
 def test_a_memo_that_saw_an_exception_begins_anew():

@@ -11,7 +11,8 @@ from metalwright.model.observed import Identity, Power
 from metalwright.model.operation import LocalHold, OperationState, Verb
 from metalwright.model.plan import BlockedReason
 from metalwright.model.policy import BlastRadius, Radius
-from metalwright.plan import check, exit_code
+from metalwright.plan import check, exit_code, render_text
+from metalwright.plan.consents import SPENT_MAX
 from metalwright.plan.scale import stricter
 
 from ..schedule.fleet import T0, Fleet, hours  # noqa: TID252 - one fleet for both rooms
@@ -204,6 +205,148 @@ def test_a_consent_is_spent_once_its_change_is_done(world):
         assert len(held(world)) == 8, "what was acknowledged months ago is wanted anew"
         rules(world, world.plan().change_digest, nodes_max=7)
         world.nothing_left()
+
+
+def silent(world: World, *numbers: int) -> None:
+    for number in numbers:
+        world.unreachable(f"n-{number}")
+
+
+def test_a_line_that_stays_in_the_policy_passes_the_same_set_once(world):
+    edit(world, word="second")
+    rules(world, nodes_max=7)
+    digest = world.plan().change_digest
+    rules(world, digest, nodes_max=7)
+    assert world.plan().unused_acknowledgements == ()
+    world.nothing_left()
+    for word in ("third", "second"):
+        edit(world, word=word)
+        rules(world, digest, nodes_max=7)
+        world.forward(hours(1))
+        plan = world.plan()
+        assert plan.unused_acknowledgements == (digest,), "the node became what it is since"
+        assert len(held(world)) == 8
+        rules(world, digest, plan.change_digest, nodes_max=7)
+        assert len(world.plan().actions) == 8
+        world.nothing_left()
+
+
+def test_a_line_for_what_drifted_passes_it_once(world):
+    resting_off(world)
+    rules(world, nodes_max=1)
+    drift(world, 1, 2)
+    digest = world.blocked("n-1").message.partition("acknowledge: [")[2][:12]
+    rules(world, digest, nodes_max=1)
+    assert world.plan().unused_acknowledgements == ()
+    world.forward(hours(2))
+    world.nothing_left()
+    world.forward(hours(2))
+    drift(world, 1, 2)
+    assert held(world) == ["n-1", "n-2"]
+    assert world.plan().unused_acknowledgements == (digest,)
+    world.converged()
+
+
+def test_what_names_a_pause_a_rewritten_history_or_nothing_at_all(world):
+    rules(world, "a" * 12, "b" * 40)
+    assert world.plan().unused_acknowledgements == ("a" * 12, "b" * 40)
+    world.context = replace(world.context, abandoned_revision="b" * 40)
+    assert world.plan().unused_acknowledgements == ("a" * 12,)
+    assert f"acknowledge: [{'a' * 12}]; take it out of the Policy" in render_text(world.plan())
+    world.context = replace(world.context, limit_nodes=frozenset({"n-1"}))
+    assert world.plan().unused_acknowledgements == (), "a narrow plan does not know"
+    world.converged()
+
+
+def test_a_consent_ends_when_git_wants_something_else_of_the_node(world):
+    """A machine that was silent meanwhile is not changed by what was acknowledged weeks before."""
+    edit(world, word="second")
+    rules(world, nodes_max=3)
+    digest = world.plan().change_digest
+    rules(world, digest, nodes_max=3)
+    silent(world, *range(1, 9))
+    world.succeed()
+    assert len(world.consents) == 8
+    edit(world, word="third")
+    assert len(world.plan().lapsed) == 8
+    world.succeed()
+    assert world.consents == frozenset()
+    edit(world, word="second")
+    rules(world, nodes_max=3)
+    for number in range(1, 9):
+        world.see(f"n-{number}")
+    assert len(held(world)) == 8
+    world.converged()
+
+
+def test_a_consent_ends_with_its_assignment(world):
+    world.fleet.template("x")
+    world.fleet.assignment("loan", "left", "n-[1-4]", "x", when={"end": T0 + hours(8)})
+    rules(world, nodes_max=3)
+    rules(world, world.plan().change_digest, nodes_max=3)
+    silent(world, 1, 2, 3, 4)
+    world.succeed()
+    kept = world.consents
+    world.forward(hours(1))
+    silent(world, 1, 2, 3, 4)
+    assert world.plan().lapsed == (), "time alone ends no consent"
+    world.forward(hours(8))
+    silent(world, 1, 2, 3, 4)
+    assert world.plan().lapsed == tuple(sorted(kept))
+    world.succeed()
+    world.fleet.assignment("loan", "left", "n-[1-4]", "x", when={"end": T0 + hours(24)})
+    rules(world, nodes_max=3)
+    assert len(world.plan().change_digest) == 64, "lent once more, it counts once more"
+    world.converged()
+
+
+def test_a_consent_outlives_a_rewritten_history_that_nobody_accepted(world):
+    edit(world)
+    rules(world, nodes_max=3)
+    rules(world, world.plan().change_digest, nodes_max=3)
+    silent(world, *range(1, 9))
+    world.succeed()
+    edit(world, word="another")
+    world.context = replace(world.context, abandoned_revision="a" * 40)
+    assert world.plan().lapsed == ()
+    world.context = replace(world.context, abandoned_revision=None)
+    assert len(world.plan().lapsed) == 8
+    world.converged()
+
+
+def test_what_is_spent_is_forgotten_in_great_numbers_or_with_what_lapsed(world):
+    edit(world)
+    rules(world, nodes_max=7)
+    rules(world, world.plan().change_digest, nodes_max=7)
+    world.forward(hours(1))
+    silent(world, 8)
+    world.succeed()
+    assert len(world.consents) == 8
+    assert world.plan().lapsed == (), "seven that match nothing any more cost nothing"
+    world.consents |= {f"n-1/then/{number:064}" for number in range(SPENT_MAX)}
+    assert len(world.plan().lapsed) == SPENT_MAX + 7
+    world.consents = frozenset(key for key in world.consents if "/then/" not in key)
+    edit(world, word="another")
+    silent(world, *range(1, 9))
+    assert len(world.plan().lapsed) == 8
+    world.converged()
+
+
+def test_check_sees_what_is_forgotten_or_kept_against_git(world):
+    edit(world)
+    rules(world, nodes_max=3)
+    rules(world, world.plan().change_digest, nodes_max=3)
+    silent(world, *range(1, 9))
+    world.succeed()
+    (first, *_) = sorted(world.consents)
+    wrong = replace(world.plan(), lapsed=(first, "n-1/unheard"))
+    said = "\n".join(check(wrong, *world.values()))
+    assert f"consent {first} is forgotten although git wants its change" in said
+    assert "consent n-1/unheard is forgotten, and never was given" in said
+    edit(world, word="another")
+    wrong = replace(world.plan(), lapsed=())
+    assert f"consent {first} outlives what git wanted" in "\n".join(check(wrong, *world.values()))
+    world.converged()
 
 
 def test_a_later_change_is_acknowledged_for_itself(world):

@@ -210,7 +210,7 @@ class World:
                 self.interrupted(line.node, operation=None)
         for action in plan.actions:
             self._done(action.node)
-        self.consents |= set(plan.consents)
+        self.consents = (self.consents - set(plan.lapsed)) | set(plan.consents)
         self.rollouts = {one.id: one for one in plan.rollouts if one.state not in ROLLOUT_OVER}
         for name in plan.holds_in_git:
             self.remember(name, hold=None)

@@ -28,6 +28,7 @@ STEPS: dict[str, Callable[[Store], object]] = {
     "record": lambda store: store.record_unchanged({"n2": an_applied(revision="r")}, NOW),
     "rollouts": lambda store: store.save_rollouts([a_rollout()], NOW),
     "consent": lambda store: store.consent(["k"], NOW),
+    "lapse": lambda store: store.lapse(["given"]),
     "starts": lambda store: store.take_starts({"fleet": NOW}),
     "learn": lambda store: store.learn({"boot/fake/-": [1.0]}, NOW),
 }
@@ -58,6 +59,7 @@ def first(opened: Callable[[], Store]) -> Store:
     store.create([an_operation("o4", "n4")], NOW, None)
     store.finish(ended(an_operation("o4", "n4"), OperationState.FAILED), None, NOW)
     store.hold(["n4"], "fan", "ada", NOW)
+    store.consent(["given"], NOW)
     assert store.admit(RUNNING, FLEET, NOW)
     return store
 

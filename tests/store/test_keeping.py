@@ -84,6 +84,17 @@ def test_writing_nothing_changes_nothing(store: Store) -> None:
     assert store.memory() is first
 
 
+def test_consents_that_lapsed_are_forgotten_by_everybody(opened: Callable[[], Store]) -> None:
+    store, other = opened(), opened()
+    store.consent(["k1", "k2", "k3"], NOW)
+    assert other.memory().consents == {"k1", "k2", "k3"}
+    store.lapse(["k1", "k3", "unknown"])
+    assert store.memory().consents == other.memory().consents == {"k2"}
+    store.lapse([])
+    store.consent(["k1"], after(1))
+    assert other.memory().consents == {"k1", "k2"}
+
+
 def test_consents_are_a_set_of_which_the_newest_stay(opened: Callable[[], Store]) -> None:
     store = opened()
     store.consent(["k1", "k2", "k1"], NOW)

@@ -79,6 +79,9 @@ class Changes:
         ]
         if rollouts:
             self._journal.save_rollouts(rollouts, self._now)
+        gone = [key for key in plan.lapsed if key in memory.consents]
+        if gone:
+            self._journal.lapse(gone)
         consents = [key for key in plan.consents if key not in memory.consents]
         if consents:
             self._journal.consent(consents, self._now)

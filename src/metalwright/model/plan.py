@@ -188,11 +188,12 @@ class Plan:
     acknowledges (`Policy.spec.acknowledge`) when the blast radius is exceeded. `abandoned_revision`
     is the last applied commit while HEAD does not descend from it and no commit acknowledges that:
     then nothing is started, and this revision must not be remembered as applied. `consents` are the
-    keys of the changes that a commit acknowledges and that are to be remembered, `rollouts` the
-    rollouts as they are from now on (those that this plan ends among them), `holds_in_git` the
-    nodes whose local hold git declares by now. `next_due_at` is the next instant at which time
-    alone moves something of this plan: a rollout that has soaked, a node that had to be seen
-    healthy.
+    keys of the changes that a commit acknowledges and that are to be remembered, `lapsed` the keys
+    that are remembered and have to be forgotten, `unused_acknowledgements` the lines of
+    `Policy.spec.acknowledge` that name nothing which waits now, `rollouts` the rollouts as they are
+    from now on (those that this plan ends among them), `holds_in_git` the nodes whose local hold
+    git declares by now. `next_due_at` is the next instant at which time alone moves something of
+    this plan: a rollout that has soaked, a node that had to be seen healthy.
     """
 
     format: Literal["metalwright.plan/v1"] = PLAN_FORMAT
@@ -207,6 +208,8 @@ class Plan:
     change_digest: str = ""
     abandoned_revision: str | None = None
     consents: tuple[str, ...] = ()
+    lapsed: tuple[str, ...] = ()
+    unused_acknowledgements: tuple[str, ...] = ()
     rollouts: tuple[Rollout, ...] = ()
     holds_in_git: tuple[str, ...] = ()
     next_due_at: datetime | None = None

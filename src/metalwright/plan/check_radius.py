@@ -47,9 +47,28 @@ def digest(plan: Plan, facts: Facts) -> Iterator[str]:
     if plan.change_digest != name:
         yield "its change digest is not that of its changes"
     given = facts.history_kept() and facts.acknowledged(name)
-    keys = {_key(facts, row) for row in open_.values()} if given else set()
+    keys = {_key(facts, name) for name in open_} if given else set()
     for key in sorted(set(plan.consents) ^ keys):
-        yield f"consent {key[:12]} is given or kept back against what git acknowledges"
+        yield f"consent {key} is given or kept back against what git acknowledges"
+    yield from _lapsed(plan, facts)
+
+
+def _lapsed(plan: Plan, facts: Facts) -> Iterator[str]:
+    """What git wants by now is not what was acknowledged: then the consent is over."""
+    known, gone = facts.memory.consents, set(plan.lapsed)
+    for key in sorted(gone - known):
+        yield f"consent {key} is forgotten, and never was given"
+    if not facts.history_kept():
+        return
+    for key in sorted(known):
+        name, since, _goal = [*key.split("/"), "", ""][:3]
+        here = name in facts.desired.nodes and name in facts.memory.nodes
+        holds = here and _key(facts, name) == key
+        spent = here and _move(facts, name)[2] != since
+        if holds and key in gone:
+            yield f"consent {key} is forgotten although git wants its change"
+        elif not holds and not spent and key not in gone:
+            yield f"consent {key} outlives what git wanted"
 
 
 def _open(plan: Plan, facts: Facts) -> dict[str, list[str]]:
@@ -60,23 +79,37 @@ def _open(plan: Plan, facts: Facts) -> dict[str, list[str]]:
         for one in plan.blocked
         if one.verb is not None and one.cause is Cause.GIT and one.reason in SHORT_OF_THE_DIGEST
     ]
-    rows = {name: _row(facts, name, verb) for name, verb in wanted if verb in TURNING_OFF}
+    rows = {
+        name: _row(facts, name, verb)
+        for name, verb in wanted
+        if verb in TURNING_OFF and name in facts.memory.nodes
+    }
     known = facts.memory.consents
-    return {name: row for name, row in rows.items() if not known or _key(facts, row) not in known}
+    return {name: row for name, row in rows.items() if not known or _key(facts, name) not in known}
 
 
 def _row(facts: Facts, name: str, verb: Verb) -> list[str]:
-    wanted = facts.desired.nodes[name]
-    since = format_instant(wanted.holder.since) if wanted.holder.since is not None else ""
-    return [name, verb.value, wanted.target.digest, f"{wanted.holder}@{since}"]
+    return [name, verb.value, *_move(facts, name)]
 
 
-def _key(facts: Facts, row: list[str]) -> str:
-    """A change of a node that is what it is since an instant: so it is consented to once."""
-    remembered = facts.memory.nodes[row[0]]
-    origin = facts.origin(row[0])
+def _move(facts: Facts, name: str) -> list[str]:
+    """Where a node is to go, for whom, and since when it is what it is."""
+    wanted, remembered = facts.desired.nodes[name], facts.memory.nodes[name]
+    known = facts.checked.moves.get(name)
+    if known is not None and known[0] is wanted and known[1] is remembered:
+        return known[2]
+    origin = facts.origin(name)
+    begins = format_instant(wanted.holder.since) if wanted.holder.since is not None else ""
     since = remembered.adopted_at if origin is None else origin.at
-    return digest_of([*row, since.isoformat()])
+    move = [wanted.target.digest, f"{wanted.holder}@{begins}", since.isoformat()]
+    facts.checked.moves[name] = (wanted, remembered, move)
+    return move
+
+
+def _key(facts: Facts, name: str) -> str:
+    """A change of a node that is what it is since an instant: so it is consented to once."""
+    target, holder, since = _move(facts, name)
+    return f"{name}/{since}/{digest_of([target, holder])}"
 
 
 def _name(rows: Iterable[list[str]]) -> str:

@@ -25,6 +25,8 @@ class Checked:
         self._told: Set[str] = frozenset()
         self.held_in_git: Set[str] = frozenset()
         self._going: Mapping[str, object] = {}
+        self.moves: dict[str, tuple[object, object, list[str]]] = {}
+        """What a node was to become, and the values that this was worked out from."""
 
     def begin(self, now: Ground) -> None:
         """Work out what is to be looked at because the values of a node are others.

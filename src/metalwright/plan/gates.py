@@ -10,17 +10,11 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
-from metalwright.model.desired import DesiredNode, Holder
-from metalwright.model.digest import digest_of
-from metalwright.model.fields import format_instant
-from metalwright.model.natural import natural
-from metalwright.model.operation import NodeMemory, Verb
 from metalwright.model.plan import Action, Blocked, BlockedReason
+from metalwright.plan.beside import Lines
 
 ACKNOWLEDGED_DIGITS: Final = 12
 """Digits of a digest or commit that a message asks for; a commit may give more."""
-
-Change = tuple[str, Verb, DesiredNode]
 
 
 def acknowledged(digest: str, acknowledgements: Iterable[str]) -> bool:
@@ -31,42 +25,52 @@ def acknowledged(digest: str, acknowledgements: Iterable[str]) -> bool:
     )
 
 
-def digest_of_changes(changes: Iterable[Change]) -> str:
-    """The name of a set of disruptive changes; empty when there are none.
+class Kept:
+    """The lines that were blocked last time: what is the same is not made, nor attributed, anew.
 
-    For changes of git it depends on git and on what we did, not on which BMC answers or which
-    freeze is in force at the moment: what waits only for those is part of the set. So an
-    acknowledgement that was committed an hour later still fits.
+    Kept by whoever plans again and again; it holds as many lines as the last two plans have.
     """
-    named = sorted(_named(*change) for change in changes)
-    return digest_of(named) if named else ""
+
+    def __init__(self) -> None:
+        self._before: dict[str, tuple[Action, Blocked]] = {}
+        self._now: dict[str, tuple[Action, Blocked]] = {}
+
+    def begin(self) -> None:
+        """Another plan begins."""
+        self._before, self._now = self._now, {}
+
+    def line(
+        self, action: Action, reason: BlockedReason, message: str, due: datetime | None
+    ) -> Blocked:
+        """The line of an action that is kept back."""
+        found = self._before.get(action.node)
+        if found is None or found[0] is not action or not _says(found[1], reason, message, due):
+            found = (action, _blocked(action, reason, message, due))
+        self._now[action.node] = found
+        return found[1]
 
 
-def consent_key(change: Change, remembered: NodeMemory) -> str:
-    """The name of one change: what is remembered of it once a commit acknowledged it.
-
-    With it goes since when the node is what it is. So a consent is spent once its change is done:
-    the same change, wanted again months later, has another name.
-    """
-    known = remembered.applied or remembered.former
-    since = known.at if known is not None else remembered.adopted_at
-    return digest_of([*_named(*change), since.isoformat()])
+def _says(line: Blocked, reason: BlockedReason, message: str, due: datetime | None) -> bool:
+    return line.reason is reason and line.message == message and line.next_attempt_at == due
 
 
-def _named(node: str, verb: Verb, wanted: DesiredNode) -> list[str]:
-    return [node, verb.value, wanted.target.digest, holder_key(wanted.holder)]
+def _blocked(action: Action, reason: BlockedReason, message: str, due: datetime | None) -> Blocked:
+    return Blocked(
+        node=action.node,
+        reason=reason,
+        message=message,
+        verb=action.verb,
+        cause=action.reasons[0].cause,
+        destroys_data=action.destroys_data,
+        next_attempt_at=due,
+        reasons=action.reasons,
+    )
 
 
-def holder_key(holder: Holder) -> str:
-    """A holder with the start of its window: `assignment/loan@2026-11-20T08:00:00Z`."""
-    since = format_instant(holder.since) if holder.since is not None else ""
-    return f"{holder}@{since}"
-
-
-def hold_back_all(actions: list[Action], blocked: list[Blocked], abandoned: str) -> None:
+def hold_back_all(lines: Lines, abandoned: str, kept: Kept) -> None:
     """Block every action: HEAD does not descend from the last commit that was carried out."""
     text = rewritten(abandoned)
-    block(actions, blocked, BlockedReason.HISTORY_REWRITTEN, lambda _: text)
+    block(lines, BlockedReason.HISTORY_REWRITTEN, lambda _: text, kept)
 
 
 def rewritten(abandoned: str) -> str:
@@ -79,29 +83,18 @@ def rewritten(abandoned: str) -> str:
 
 
 def block(
-    actions: list[Action],
-    blocked: list[Blocked],
+    lines: Lines,
     reason: BlockedReason,
     message_of: Callable[[Action], str | None],
+    kept: Kept,
     next_attempt_at: datetime | None = None,
 ) -> None:
     """Turn the actions that have a message into blocked lines, in place."""
-    kept = []
-    for action in sorted(actions, key=lambda action: natural(action.node)):
+    going = []
+    for action in lines.actions:
         message = message_of(action)
         if message is None:
-            kept.append(action)
-            continue
-        blocked.append(
-            Blocked(
-                node=action.node,
-                reason=reason,
-                message=message,
-                verb=action.verb,
-                cause=action.reasons[0].cause,
-                destroys_data=action.destroys_data,
-                next_attempt_at=next_attempt_at,
-                reasons=action.reasons,
-            )
-        )
-    actions[:] = kept
+            going.append(action)
+        else:
+            lines.blocked.append(kept.line(action, reason, message, next_attempt_at))
+    lines.actions[:] = going

@@ -20,12 +20,13 @@ from metalwright.model.operation import Memory
 from metalwright.model.plan import Action, Blocked, Fate, InProgress, Plan, Totals
 from metalwright.model.waiting import Waiting
 from metalwright.plan.beside import Lines, beside_git
+from metalwright.plan.consents import lapsed, unused
 from metalwright.plan.context import Ground, PlanContext
 from metalwright.plan.decide import decide
-from metalwright.plan.gates import acknowledged, hold_back_all
+from metalwright.plan.gates import Kept, acknowledged, hold_back_all
 from metalwright.plan.memo import Memo
 from metalwright.plan.order import sort_actions
-from metalwright.plan.radius import hold_back
+from metalwright.plan.radius import Verdict, hold_back
 from metalwright.plan.rollout import Rolled, roll, strategies, take_turns, withdraw
 from metalwright.plan.standing import Standing
 
@@ -57,10 +58,12 @@ def make(
     managed = left_alone + len(lines.actions) + under_way
     beside_git(desired, memory, context, lines)
     beside = len(lines.blocked) - left_alone
-    radius = hold_back(lines.actions, lines.blocked, ground, history_kept=history_kept)
+    books = memo.books
+    books.kept.begin()
+    radius = hold_back(lines, ground, books, history_kept=history_kept)
     if abandoned_revision is not None:
-        hold_back_all(lines.actions, lines.blocked, abandoned_revision)
-    rolled = _rolled(lines, ground, history_kept=history_kept)
+        hold_back_all(lines, abandoned_revision, books.kept)
+    rolled = _rolled(lines, ground, books.kept, history_kept=history_kept)
     actions = sort_actions(lines.actions)
     progress = _in_order(lines.progress, under_way)
     rolls = rolled.rollouts or lines.staged
@@ -85,6 +88,8 @@ def make(
         change_digest=radius.digest,
         abandoned_revision=abandoned_revision,
         consents=radius.consents,
+        lapsed=lapsed(ground, books.names.key) if history_kept else (),
+        unused_acknowledgements=_unused(ground, radius),
         rollouts=rolled.rollouts,
         next_due_at=min((one for one in (radius.due, *rolled.due.values()) if one), default=None),
         holds_in_git=tuple(lines.holds_in_git),
@@ -117,7 +122,19 @@ def _in_scope(nodes: Mapping[str, DesiredNode], context: PlanContext) -> Set[str
     return nodes.keys() if limit is None else nodes.keys() & limit
 
 
-def _rolled(lines: Lines, ground: Ground, *, history_kept: bool) -> Rolled:
+def _unused(ground: Ground, radius: Verdict) -> tuple[str, ...]:
+    """The acknowledgements of the policy that name nothing which waits now."""
+    if ground.context.limit_nodes is not None:
+        return ()
+    pauses = (one.acknowledgement for one in ground.memory.rollouts.values())
+    rewritten = ground.context.abandoned_revision or ""
+    return unused(
+        ground.desired.inventory.rules.acknowledge,
+        (radius.digest, radius.drift_digest, rewritten, *pauses),
+    )
+
+
+def _rolled(lines: Lines, ground: Ground, kept: Kept, *, history_kept: bool) -> Rolled:
     """The rollouts after this look, the lines of the nodes whose turn it is not kept back."""
     if not lines.staged and not ground.memory.rollouts:
         return Rolled()
@@ -127,7 +144,7 @@ def _rolled(lines: Lines, ground: Ground, *, history_kept: bool) -> Rolled:
         for name, one in lines.staged.items()
     }
     rolled = roll(ground, staged, history_kept=history_kept)
-    take_turns(lines.actions, lines.blocked, staged, rolled, ground.desired)
+    take_turns(lines, staged, rolled, ground.desired, kept)
     withdraw(lines.progress, staged, rolled, ground)
     return rolled
 

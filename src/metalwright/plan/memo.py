@@ -19,6 +19,7 @@ from metalwright.plan.context import Ground
 from metalwright.plan.decide import AS_DESIRED, Found
 from metalwright.plan.delta import changed
 from metalwright.plan.order import Forecaster
+from metalwright.plan.radius import Books
 from metalwright.plan.standing import Standing
 
 Decide = Callable[[str], Found]
@@ -36,7 +37,7 @@ class Memo:
     """
 
     def __init__(self) -> None:
-        self.forecaster = Forecaster()
+        self.forecaster, self.books = Forecaster(), Books()
         self._ground: Ground | None = None
         self._forget()
 

@@ -8,25 +8,22 @@ acknowledged is remembered change by change and counts no more.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from metalwright.model.desired import Desired
 from metalwright.model.observed import Observed, Power
-from metalwright.model.operation import CORRECTIONS_SPAN, Memory, NodeMemory, Verb
+from metalwright.model.operation import CORRECTIONS_SPAN, NodeMemory, Verb
 from metalwright.model.plan import Action, Blocked, BlockedReason, Cause
+from metalwright.model.policy import BlastRadius
 from metalwright.model.tenancy import DriftPolicy
+from metalwright.plan.beside import Lines
 from metalwright.plan.blockers import PASSING
+from metalwright.plan.consents import Names
 from metalwright.plan.context import Ground
-from metalwright.plan.gates import (
-    ACKNOWLEDGED_DIGITS,
-    acknowledged,
-    block,
-    consent_key,
-    digest_of_changes,
-)
+from metalwright.plan.gates import ACKNOWLEDGED_DIGITS, Kept, acknowledged, block
 from metalwright.plan.scale import FLEET, Scale, stricter
 from metalwright.plan.verbs import POWERS_OFF
 
@@ -40,12 +37,13 @@ _SEEN_AS_IT_IS: Final = frozenset({BlockedReason.FROZEN, BlockedReason.HELD})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What the blast radius says: the name of the changes that count, the keys of those that a
-    commit acknowledges now, and when time alone changes the answer.
+    commit acknowledges now, when time alone changes the answer, and the name of what has drifted.
     """
 
     digest: str
     consents: tuple[str, ...] = ()
     due: datetime | None = None
+    drift_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,24 @@ class _Change:
     disruptive: bool
 
 
-def hold_back(
-    actions: list[Action], blocked: list[Blocked], ground: Ground, *, history_kept: bool
-) -> Verdict:
+class Books:
+    """What was worked out for the last plan and is mostly the same for the next: names, counts,
+    lines. A cache and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self.names, self.drifting, self.kept = Names(), Names(), Kept()
+        self._scale: Scale | None = None
+
+    def scale(self, desired: Desired, radius: BlastRadius) -> Scale:
+        """Something that counts nodes; the same one while it counts the same nodes."""
+        known = self._scale
+        if known is None or not known.fits(desired, radius):
+            known = self._scale = Scale(desired, radius)
+        return known
+
+
+def hold_back(lines: Lines, ground: Ground, books: Books, *, history_kept: bool) -> Verdict:
     """Block the disruptive actions where they are too many and no commit acknowledges them.
 
     Changes of git are counted for their revision, all that it wants. Corrections of drift are
@@ -65,42 +78,43 @@ def hold_back(
     digest of their own, since drift comes and goes, and must not make an acknowledgement void.
     Without `history_kept` nothing starts anyway, and only the digest is worked out.
     """
-    desired, memory = ground.desired, ground.memory
-    nodes, rules = desired.nodes, desired.inventory.rules
-    wanted = _unconsented(_of_git(actions, blocked, ground.observed, desired), memory, desired)
-    changes = [(one.node, one.verb, nodes[one.node]) for one in wanted]
-    digest = digest_of_changes(changes)
+    desired, names = ground.desired, books.names
+    rules, known = desired.inventory.rules, ground.memory.consents
+    wanted = [
+        one
+        for one in _of_git(lines, ground.observed, desired)
+        if not known or names.key(one.node, ground) not in known
+    ]
+    digest = names.digest([(one.node, one.verb) for one in wanted], ground)
     if not history_kept:
         return Verdict(digest=digest)
-    scale = Scale(desired, stricter(rules.blast_radius, ground.context.former_radius))
+    scale = books.scale(desired, stricter(rules.blast_radius, ground.context.former_radius))
     consents: tuple[str, ...] = ()
     if digest and acknowledged(digest, rules.acknowledge):
-        consents = tuple(sorted(consent_key(one, memory.nodes[one[0]]) for one in changes))
+        consents = tuple(sorted(names.key(one.node, ground) for one in wanted))
         wanted = []
     if not scale.limited():
         return Verdict(digest=digest, consents=consents)
-    counted = scale.count(one.node for one in wanted if one.disruptive)
+    counted = scale.count_again([one.node for one in wanted if one.disruptive])
     beyond = scale.beyond(counted)
     if beyond:
-        names = {one.node for one in wanted}
+        too_many = {one.node for one in wanted}
         text = _too_many(beyond, digest, "")
-        _block_where(actions, blocked, Cause.GIT, text, lambda node: node in names)
+        _block_where(lines, books.kept, Cause.GIT, text, too_many)
         counted = Counter()
-    due = _hold_back_drift(actions, blocked, ground, scale, counted)
-    return Verdict(digest=digest, consents=consents, due=due)
+    due, drift_digest = _hold_back_drift(lines, ground, books, scale, counted)
+    return Verdict(digest=digest, consents=consents, due=due, drift_digest=drift_digest)
 
 
-def _of_git(
-    actions: Iterable[Action], blocked: Iterable[Blocked], observed: Observed, desired: Desired
-) -> Iterator[_Change]:
+def _of_git(lines: Lines, observed: Observed, desired: Desired) -> Iterator[_Change]:
     """The changes of git that take a system down, those too that only wait for something passing.
 
     What was not seen counts as disruptive: nobody knows that it is off.
     """
-    for action in actions:
+    for action in lines.actions:
         if action.verb in POWERS_OFF and action.reasons[0].cause is Cause.GIT:
             yield _Change(action.node, action.verb, action.disruptive)
-    for line in blocked:
+    for line in lines.blocked:
         if line.verb in POWERS_OFF and line.cause is Cause.GIT and line.reason in PASSING:
             off = line.reason in _SEEN_AS_IT_IS and _seen_off(line.node, observed, desired)
             yield _Change(line.node, line.verb, line.destroys_data or not off)
@@ -111,17 +125,6 @@ def _seen_off(node: str, observed: Observed, desired: Desired) -> bool:
     if seen is None or seen.power is not Power.OFF:
         return False
     return seen.age_s(desired.at) <= desired.inventory.rules.observation_ttl
-
-
-def _unconsented(changes: Iterable[_Change], memory: Memory, desired: Desired) -> list[_Change]:
-    if not memory.consents:
-        return list(changes)
-    return [
-        one
-        for one in changes
-        if consent_key((one.node, one.verb, desired.nodes[one.node]), memory.nodes[one.node])
-        not in memory.consents
-    ]
 
 
 def _too_many(beyond: Sequence[tuple[str, int, int]], digest: str, span: str) -> str:
@@ -145,22 +148,22 @@ def _of(group: str) -> str:
 
 
 def _hold_back_drift(
-    actions: list[Action],
-    blocked: list[Blocked],
-    ground: Ground,
-    scale: Scale,
-    counted: Counter[str],
-) -> datetime | None:
+    lines: Lines, ground: Ground, books: Books, scale: Scale, counted: Counter[str]
+) -> tuple[datetime | None, str]:
     """Block the disruptive corrections of drift where they are too many.
 
     While a node that may have drifted was never asked, it counts as one: after a start the first
     answers come in one by one, and a plan for each would stay within any radius. The end of the
-    oldest correction that counts is the answer, where that is what they wait for.
+    oldest correction that counts is the answer, where that is what they wait for; with it goes the
+    name of the set.
     """
     desired = ground.desired
-    drifting = [one for one in actions if one.disruptive and one.reasons[0].cause is Cause.DRIFT]
+    drifting = [
+        one for one in lines.actions if one.disruptive and one.reasons[0].cause is Cause.DRIFT
+    ]
     if not drifting:
-        return None
+        return None, ""
+    digest = books.drifting.digest([(one.node, one.verb) for one in drifting], ground)
     names = {one.node for one in drifting}
     lately = {
         name: since
@@ -168,22 +171,21 @@ def _hold_back_drift(
         if name not in names and (since := corrected_at(remembered, desired.at)) is not None
     }
     now = counted + scale.count(names) + scale.count(lately)
-    unasked = [line.node for line in blocked if _may_have_drifted(line, ground)]
+    unasked = [line.node for line in lines.blocked if _may_have_drifted(line, ground)]
     waiting = scale.beyond(now + scale.count(unasked))
     if waiting and unasked:
         text = (
             f"waits until {len(unasked)} nodes more were asked: together more may be disrupted at"
             f" once than {waiting[0][2]}{_of(waiting[0][0])} (blastRadius)"
         )
-        _block_where(actions, blocked, Cause.DRIFT, text)
-        return None
-    digest = digest_of_changes((one.node, one.verb, desired.nodes[one.node]) for one in drifting)
+        _block_where(lines, books.kept, Cause.DRIFT, text)
+        return None, digest
     beyond = scale.beyond(now)
     if not beyond or acknowledged(digest, desired.inventory.rules.acknowledge):
-        return None
+        return None, digest
     span = "within an hour" if lately else ""
-    _block_where(actions, blocked, Cause.DRIFT, _too_many(beyond, digest, span))
-    return min(lately.values()) + CORRECTIONS_SPAN if lately else None
+    _block_where(lines, books.kept, Cause.DRIFT, _too_many(beyond, digest, span))
+    return min(lately.values()) + CORRECTIONS_SPAN if lately else None, digest
 
 
 def corrected_at(remembered: NodeMemory, at: datetime) -> datetime | None:
@@ -212,14 +214,10 @@ def _may_have_drifted(line: Blocked, ground: Ground) -> bool:
 
 
 def _block_where(
-    actions: list[Action],
-    blocked: list[Blocked],
-    cause: Cause,
-    text: str,
-    concerned: Callable[[str], bool] = bool,
+    lines: Lines, kept: Kept, cause: Cause, text: str, concerned: Set[str] | None = None
 ) -> None:
     def message(action: Action) -> str | None:
         mine = action.disruptive and action.reasons[0].cause is cause
-        return text if mine and concerned(action.node) else None
+        return text if mine and (concerned is None or action.node in concerned) else None
 
-    block(actions, blocked, BlockedReason.BLAST_RADIUS, message)
+    block(lines, BlockedReason.BLAST_RADIUS, message, kept)

@@ -16,12 +16,13 @@ from metalwright.model.digest import digest_of
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.natural import natural
 from metalwright.model.operation import OperationState
-from metalwright.model.plan import Action, Blocked, BlockedReason, Fate, InProgress
+from metalwright.model.plan import BlockedReason, Fate, InProgress
 from metalwright.model.rollout import ROLLOUT_OVER, Rollout, RolloutState
 from metalwright.model.tenancy import RolloutStrategy
+from metalwright.plan.beside import Lines
 from metalwright.plan.context import Ground
 from metalwright.plan.course import Course, pause_text
-from metalwright.plan.gates import block
+from metalwright.plan.gates import Kept, block
 from metalwright.plan.standing import Key, Standing, View, key_of
 from metalwright.plan.waves import divide
 
@@ -201,11 +202,7 @@ def _name(wanted: DesiredNode) -> str:
 
 
 def take_turns(
-    actions: list[Action],
-    blocked: list[Blocked],
-    staged: Mapping[str, Standing],
-    rolled: Rolled,
-    desired: Desired,
+    lines: Lines, staged: Mapping[str, Standing], rolled: Rolled, desired: Desired, kept: Kept
 ) -> None:
     """Keep back the nodes whose turn it is not, in place; the others carry their rollout's id."""
     by_key = {
@@ -219,7 +216,7 @@ def take_turns(
     }
     rollouts = {
         action.node: by_key.get(key_of(desired.nodes[action.node]))
-        for action in actions
+        for action in lines.actions
         if action.node in staged
     }
     waits: dict[datetime | None, dict[str, str]] = {}
@@ -233,23 +230,19 @@ def take_turns(
         elif (turn := turns[rollout.id].get(name, len(rollout.waves) - 1)) > rollout.wave:
             waits.setdefault(rolled.due.get(rollout.id), {})[name] = _waits_text(rollout, turn)
     for due, texts in waits.items():
-        _block(actions, blocked, BlockedReason.ROLLOUT_WAITS, texts, due)
-    _block(actions, blocked, BlockedReason.ROLLOUT_PAUSED, paused, None)
-    actions[:] = [
+        _block(lines, BlockedReason.ROLLOUT_WAITS, texts, kept, due)
+    if paused:
+        _block(lines, BlockedReason.ROLLOUT_PAUSED, paused, kept, None)
+    lines.actions[:] = [
         replace(one, rollout=mine.id) if (mine := rollouts.get(one.node)) is not None else one
-        for one in actions
+        for one in lines.actions
     ]
 
 
 def _block(
-    actions: list[Action],
-    blocked: list[Blocked],
-    reason: BlockedReason,
-    texts: Mapping[str, str],
-    due: datetime | None,
+    lines: Lines, reason: BlockedReason, texts: Mapping[str, str], kept: Kept, due: datetime | None
 ) -> None:
-    if texts:
-        block(actions, blocked, reason, lambda action: texts.get(action.node), due)
+    block(lines, reason, lambda action: texts.get(action.node), kept, due)
 
 
 def _waits_text(rollout: Rollout, turn: int) -> str:

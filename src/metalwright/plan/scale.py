@@ -20,6 +20,13 @@ class Scale:
     desired: Desired
     radius: BlastRadius
     _sizes: Counter[str] = field(default_factory=Counter)
+    _counted: tuple[list[str], Counter[str]] = field(default_factory=lambda: ([], Counter()))
+
+    def fits(self, desired: Desired, radius: BlastRadius) -> bool:
+        """Whether another one would count the same."""
+        mine = self.desired
+        same = mine.nodes is desired.nodes and mine.inventory is desired.inventory
+        return same and self.radius == radius
 
     def limited(self) -> bool:
         """Whether any group has a limit."""
@@ -30,6 +37,12 @@ class Scale:
     def count(self, nodes: Iterable[str]) -> Counter[str]:
         """How many of these nodes are in each group."""
         return Counter(group for node in nodes for group in self._groups(node))
+
+    def count_again(self, nodes: list[str]) -> Counter[str]:
+        """The same, where the nodes are most often those of last time."""
+        if nodes != self._counted[0]:
+            self._counted = (nodes, self.count(nodes))
+        return self._counted[1]
 
     def _groups(self, node: str) -> Iterator[str]:
         yield FLEET

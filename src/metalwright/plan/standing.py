@@ -16,8 +16,8 @@ from metalwright.model.observed import BootProgress, Observation, Power
 from metalwright.model.operation import NodeMemory, OperationState
 from metalwright.model.plan import BlockedReason
 from metalwright.plan.blockers import PASSING
+from metalwright.plan.consents import holder_key
 from metalwright.plan.context import Ground
-from metalwright.plan.gates import holder_key
 
 SILENT_ASKINGS: Final = 3
 """A node that did not answer so often in a row is silent; less may be a hiccup of the network."""

@@ -22,10 +22,12 @@ def standings(page: Page, plan: Plan) -> None:
         page.line("Rollouts", style="head")
     for rollout in plan.rollouts:
         _rollout(page, rollout)
-    if plan.consents or plan.holds_in_git:
+    if plan.consents or plan.holds_in_git or plan.unused_acknowledgements:
         page.gap()
     if plan.consents:
         page.line(f"Acknowledged: {_count(len(plan.consents), 'change')}, remembered one by one")
+    for digits in plan.unused_acknowledgements:
+        page.line(f"Nothing waits now for acknowledge: [{digits}]; take it out of the Policy")
     if plan.holds_in_git:
         page.line(f"Held in git by now, the hold put on here goes: {_names(plan.holds_in_git)}")
 

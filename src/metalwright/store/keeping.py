@@ -71,6 +71,13 @@ def consent(pages: Pages, keys: Sequence[str], at: datetime) -> None:
     pages.set_meta(consents_generation=pages.generation)
 
 
+def lapse(pages: Pages, keys: Sequence[str]) -> None:
+    """Forget keys; those that are not known are nothing to forget."""
+    pages.must_drive()
+    _replace(pages, delete(consents).where(consents.c.key == bindparam("of")), keys)
+    pages.set_meta(consents_generation=pages.generation)
+
+
 def take_starts(pages: Pages, instants: Mapping[str, datetime]) -> None:
     """Write the instants of start-rate buckets."""
     pages.must_drive()

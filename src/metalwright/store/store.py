@@ -188,6 +188,12 @@ class Store(Operators):
             with self._writing() as ledger:
                 keeping.consent(ledger, keys, at)
 
+    def lapse(self, keys: Sequence[str]) -> None:
+        """Forget the keys of changes that git does not want any more, or that are done."""
+        if keys:
+            with self._writing() as ledger:
+                keeping.lapse(ledger, keys)
+
     def take_starts(self, starts: Mapping[str, datetime]) -> None:
         """Write the instants of start-rate buckets, with the intents that took from them."""
         if starts:
