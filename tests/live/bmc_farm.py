@@ -16,41 +16,28 @@ Two sorts of trouble: `kill`, `hang`, `restart`, `set_password`, `ignore_power` 
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from metalwright.model.documents import Metadata, Node
 from metalwright.model.hardware import Bmc, BootMode, NodeSpec
 from metalwright.model.observed import BootDevice, Power
 
-from .ipmi_sim import Simulator
+from .ipmi_sim import Simulator, require_ipmi_sim, reserve_network
 from .udp_relay import Line, Relay
 
 REFERENCE = "bmc/farm"
 READY_TIMEOUT_S = 15.0
 IPMITOOL_TIMEOUT_S = 25.0
 COUNT_MAX = 2_000
+AWAIT_STEP_S = 0.002
 
 _GUID = 0xA1230000000040008000000000000000
-
-
-def require_ipmi_sim() -> None:
-    """Skip the test where the simulator is not installed; fail where CI promises that it is."""
-    missing = [tool for tool in ("ipmi_sim", "ipmitool") if shutil.which(tool) is None]
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"{' and '.join(missing)} should be installed in CI (openipmi, ipmitool)")
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not installed")
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ class BmcFarm:
         self.username, self.password = username, password
         self._bmcs: list[Simulator] = []
         self._relay: Relay | None = None
-        self._network, self._reservation = _reserve(port)
+        self._network, self._reservation = reserve_network(port)
 
     def __enter__(self) -> BmcFarm:
         try:
@@ -149,14 +136,16 @@ class BmcFarm:
 
     def power(self, index: int) -> Power:
         """Whether the machine is on, from its own files."""
-        off_at = self._bmcs[index].read("off_at")
-        if off_at and time.time() >= float(off_at):
-            return Power.OFF
+        for pending, power in (("off_at", Power.OFF), ("on_at", Power.ON)):
+            at = self._bmcs[index].read(pending)
+            if at and time.time() >= float(at):
+                return power
         return Power.ON if self._bmcs[index].read("power") == "1" else Power.OFF
 
     def set_power(self, index: int, power: Power) -> None:
         """Press the button: not logged, as it is no command of the BMC."""
-        self._bmcs[index].remove("off_at")
+        for pending in ("off_at", "on_at"):
+            self._bmcs[index].remove(pending)
         self._bmcs[index].write("power", "1" if power is Power.ON else "0")
 
     def boot_device(self, index: int) -> BootDevice | None:
@@ -168,6 +157,22 @@ class BmcFarm:
         """Every command that changed, or was to change, the machine, oldest first."""
         lines = [line.partition(" ") for line in self._bmcs[index].read("log").splitlines()]
         return [Command(float(at), words) for at, _, words in lines]
+
+    def await_command(self, words: str, timeout_s: float) -> bool:
+        """Return within milliseconds when a machine has been told `words`; false after the time."""
+        logs = [bmc.home / "log" for bmc in self._bmcs]
+        known = [log.stat().st_size if log.exists() else 0 for log in logs]
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            for index, log in enumerate(logs):
+                size = log.stat().st_size if log.exists() else 0
+                if size > known[index]:
+                    fresh = log.read_text()[known[index] :].splitlines()
+                    if any(line.partition(" ")[2] == words for line in fresh):
+                        return True
+                    known[index] = size
+            time.sleep(AWAIT_STEP_S)
+        return False
 
     def line(self, index: int) -> Line:
         """The network before BMC `index`, with its counters."""
@@ -223,6 +228,12 @@ class BmcFarm:
     def set_soft_power_off_delay(self, index: int, delay_s: int) -> None:
         """How long the operating system takes to shut down, in whole seconds."""
         self._bmcs[index].write("shutdown_s", str(delay_s))
+
+    def set_power_on_delay(self, index: int, delay_s: int) -> None:
+        """For how long a machine that was told to power on still shows off, in whole seconds; up
+        to one less.
+        """
+        self._bmcs[index].write("power_on_s", str(delay_s))
 
     # Trouble in the network.
 
@@ -282,17 +293,3 @@ class BmcFarm:
 
     def _host(self, index: int, offset: int) -> str:
         return f"{self._network}.{offset + index // 200}.{1 + index % 200}"
-
-
-def _reserve(port: int) -> tuple[str, socket.socket]:
-    """A 127.x network that no other farm uses: its last address is bound for as long."""
-    for number in range(190):
-        second = 64 + (os.getpid() + number) % 190
-        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            reservation.bind((f"127.{second}.255.254", port))
-        except OSError:
-            reservation.close()
-            continue
-        return f"127.{second}", reservation
-    raise RuntimeError("every 127.x network is in use")

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 Address = tuple[str, int]
 
@@ -25,6 +28,15 @@ OPERATOR = "foperator8"
 _SCRIPT = Path(__file__).with_name("chassis.sh")
 _AUTH_CAPABILITIES = bytes.fromhex("0600ff07000000000000000000092018c88100388e04b5")
 _AUTHS = "none md2 md5 straight"
+
+
+def require_ipmi_sim() -> None:
+    """Skip the test where the simulator is not installed; fail where CI promises that it is."""
+    missing = [tool for tool in ("ipmi_sim", "ipmitool") if shutil.which(tool) is None]
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"{' and '.join(missing)} should be installed in CI (openipmi, ipmitool)")
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not installed")
 
 
 @dataclass
@@ -140,3 +152,17 @@ def _answers(probe: socket.socket) -> bool:
         return bool(probe.recv(512))
     except OSError:
         return False
+
+
+def reserve_network(port: int) -> tuple[str, socket.socket]:
+    """A 127.x network that no other farm uses: its last address is bound for as long."""
+    for number in range(190):
+        second = 64 + (os.getpid() + number) % 190
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            reservation.bind((f"127.{second}.255.254", port))
+        except OSError:
+            reservation.close()
+            continue
+        return f"127.{second}", reservation
+    raise RuntimeError("every 127.x network is in use")

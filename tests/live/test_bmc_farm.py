@@ -63,6 +63,26 @@ def test_a_shutdown_takes_its_time(farm: BmcFarm) -> None:
     assert farm.ipmitool_power(0) is Power.OFF
 
 
+def test_a_power_on_takes_its_time_and_is_under_way_meanwhile(farm: BmcFarm) -> None:
+    farm.set_power_on_delay(0, 2)
+    farm.ipmitool(0, "chassis", "power", "on")
+    told_at = farm.log(0)[0].at
+    assert farm.ipmitool_power(0) is farm.power(0) is Power.OFF
+    time.sleep(1)  # by the next second, as the machine counts whole ones
+    farm.ipmitool(0, "chassis", "power", "on")
+    while farm.power(0) is Power.OFF:
+        assert time.time() < int(told_at) + 2.5, "it began anew, or never came on"
+        time.sleep(0.05)
+    assert farm.ipmitool_power(0) is Power.ON
+    assert [command.words for command in farm.log(0)] == ["power 1", "power 1"]
+    farm.ipmitool(0, "chassis", "power", "off")
+    assert farm.ipmitool_power(0) is farm.power(0) is Power.OFF
+    farm.ipmitool(0, "chassis", "power", "on")
+    farm.ipmitool(0, "chassis", "power", "off")
+    time.sleep(2)
+    assert farm.ipmitool_power(0) is farm.power(0) is Power.OFF, "it was switched off on its way"
+
+
 def test_ignored_commands_are_acknowledged_and_do_nothing(farm: BmcFarm) -> None:
     farm.ignore_power(0)
     assert farm.ipmitool(0, "chassis", "power", "on").returncode == 0
