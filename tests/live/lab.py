@@ -68,7 +68,8 @@ def document(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
 class Lab:
     """`farm.count` nodes `n01`, `n02`, ... in one pool that rests powered off.
 
-    With `rack_nodes` every so many of them are in a rack of their own: `r1`, `r2`, ...
+    With `rack_nodes` every so many of them are in a rack of their own: `r1`, `r2`, ... Without
+    `store_url` the store is a SQLite file.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Lab:
         settings: str = SETTINGS,
         policy: dict[str, Any] = POLICY,
         rack_nodes: int = 0,
+        store_url: str = "",
     ) -> None:
         self.home, self.farm, self.rack_nodes = home, farm, rack_nodes
+        self.store_url = store_url or f"sqlite:///{home / 'state' / 'metalwright.sqlite'}"
         self.inventory = home / "inventory"
         self.inventory.mkdir(parents=True)
         self.config = home / "metalwright.toml"
-        self.config.write_text(settings, encoding="utf-8")
+        self.config.write_text(f'store_url = "{self.store_url}"\n{settings}', encoding="utf-8")
         farm.write_secrets(home / "secrets")
         self.daemon: subprocess.Popen[bytes] | None = None
         self.starts = 0
@@ -241,7 +244,7 @@ class Lab:
         return found
 
     def _read(self, question: Callable[[Store], Any]) -> Any:
-        store = Store.open(f"sqlite:///{self.home / 'state' / 'metalwright.sqlite'}")
+        store = Store.open(self.store_url)
         try:
             return question(store)
         finally:
