@@ -18,7 +18,7 @@ BASE = "http://10.0.0.1:8800"
 def test_the_first_script_makes_the_machine_say_who_it_is() -> None:
     first, second = identify(BASE).splitlines()
     assert first == "#!ipxe"
-    assert second.startswith(f"chain --replace --autofree {BASE}/ipxe?mac=${{netX/mac:uristring}}&")
+    assert second.startswith(f"chain --replace --autofree {BASE}/ipxe?mac=${{netX/mac:hexhyp}}&")
     assert "serial=${serial:uristring}" in second
 
 

@@ -80,9 +80,8 @@ def wait(base: str, why: str, asked: int) -> str:
     return _script(said, f"sleep {WAIT_S}", again)
 
 
-_WHO = (
-    "mac=${netX/mac:uristring}&uuid=${uuid:uristring}"
-    "&serial=${serial:uristring}&platform=${platform:uristring}"
+_WHO = (  # a MAC as 52-54-00-...: as text of a URI its bytes would be taken for characters
+    "mac=${netX/mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}&platform=${platform}"
 )
 
 
