@@ -99,10 +99,10 @@ class DiskWipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What a check that ran on the machine itself came to."""
+    """What a command that ran on the machine itself came to."""
 
     name: str
-    passed: bool
+    exit_status: int
     message: str = ""
 
 
