@@ -156,6 +156,22 @@ def test_an_operation_of_an_old_copy_is_ended_and_its_machine_left_alone(rig: Ri
         assert fleet.told, "the same copy once more is as old as it was"
 
 
+def test_what_a_cycle_wrote_is_noted_before_the_next_one(rig: Rig) -> None:
+    """Also of a daemon that is killed: nobody but the cycle notes it here."""
+    rig.adopt_all()
+    copy = copy_of(rig)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        reconciler = Reconciler(fleet)
+        reconciler.follow_head()
+        rig.loan("n1")
+        while not fleet.store.slots():
+            reconciler.cycle()
+        reconciler.cycle()
+    restore(rig, copy)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        assert "4 nodes are not adopted any more" in fleet.told
+
+
 def ended_of(fleet: Fleet) -> Operation:
     operation = fleet.store.memory().nodes["n1"].operation
     assert operation is not None
