@@ -21,7 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from metalwright.daemon.clock import SteadyClock
-from metalwright.daemon.fleet import Fleet, Parts, take_over
+from metalwright.daemon.fleet import Fleet, Parts, take_over, take_store
 from metalwright.daemon.reconcile import FACT_IN_FORCE, CycleResult, Reconciler
 from metalwright.errors import (
     FencedError,
@@ -38,7 +38,7 @@ from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
 from metalwright.plan import PlanContext
 from metalwright.settings import Settings
-from metalwright.store import Store, fleet_lock
+from metalwright.store import Marks, Store, fleet_lock
 
 FAILED_CYCLE_PAUSE_S = 5.0
 WAIT_MIN_S = 0.05
@@ -202,6 +202,8 @@ class SimDaemon:
         )
         clock = SteadyClock(around.clock.wall, around.clock.monotonic)
         take_over(store, clock, self.group.name)
+        marks = Marks(around.settings.state_dir, around.settings.store)
+        take_store(store, marks, clock)
         repository = SimRepository(around.settings.repository, around.settings.branch, mirror=None)
         repository.moves = around.moves
         parts = Parts(
@@ -213,6 +215,7 @@ class SimDaemon:
             actors=self._executor("actors", around.settings.execute.effects_in_flight_max),
             clock=clock,
             wall=around.clock.wall,
+            marks=marks,
             random=random.Random(f"{around.seed}/random/{self.number}"),
         )
         with Fleet(around.settings, parts, self.wake) as fleet:

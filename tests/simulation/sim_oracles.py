@@ -208,6 +208,15 @@ class Witness:
         if not any(s.begun_s >= over_s and s.reading is not None for s in sights):
             self.broken("read back before a repeat", f"{log.node}: {log.effect.kind} again, unseen")
 
+    def restored(self, lines: int) -> None:
+        """The store is an older one again, with so many lines: what ran has no slots any more."""
+        self._seq = lines
+        for known in self._operations.values():
+            if known.held:
+                known.held = False
+                for book in self._books:
+                    book.released(known)
+
     def process_began(self, number: int, *, clock_was_set: bool) -> None:
         """Another daemon drives from now on; the clock may have been set before."""
         self.right.process = number

@@ -141,7 +141,7 @@ def test_a_broken_gate_is_found(
     assert found[0].oracle == oracle
 
 
-@pytest.mark.parametrize("clock", [-7_200.0, -40.0, 7_200.0])
+@pytest.mark.parametrize("clock", [-7_200.0, 7_200.0])
 def test_a_broken_gate_is_found_where_the_clock_was_set_too(clock: float, home: Path) -> None:
     same = scenario(bad=False, clock=clock)
     assert play(same, home).violations == []
