@@ -207,6 +207,44 @@ def test_a_commit_does_not_widen_the_blast_radius_for_itself(rig: Rig) -> None:
             reconciler.cycle()
 
 
+@pytest.mark.parametrize("how", ["a broken commit between", "no parent at all", "restarted"])
+def test_where_the_parent_cannot_be_read_the_radius_that_was_in_force_counts(
+    rig: Rig, how: str
+) -> None:
+    narrow = IMPATIENT.replace("timeouts: {softPowerOff: 1s}", "blastRadius: {nodesMax: 1}")
+    wide = narrow.replace("nodesMax: 1", "nodesMax: 9")
+    rig.loan("n[1-4]")
+    rig.write("policy.yaml", narrow)
+    rig.commit("Narrow")
+    rig.adopt_all()
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        for number in range(1, 5):
+            driver = fleet.drivers["fake"]
+            assert isinstance(driver, FakeDriver)
+            driver.press(f"n{number}", Power.ON)
+        reconciler = Reconciler(fleet)
+        as_desired(reconciler)
+        if how == "a broken commit between":
+            rig.write("policy.yaml", wide.replace("9", "many"))
+            rig.commit("Wide, and misspelt")
+            reconciler.cycle()
+        else:
+            last = rig.git("rev-parse", "HEAD").strip()
+            wide = wide.replace("spec: {", f"spec: {{acknowledge: ['{last}'], ")
+            rig.git("checkout", "--quiet", "--orphan", "anew")
+            rig.git("branch", "-D", "main")
+            rig.git("branch", "-m", "main")
+        rig.write("policy.yaml", wide)
+        (rig.inventory / "loan.yaml").unlink()
+        rig.commit("Wide, and everything off")
+        for _ in range(2):  # also when this revision is the one that was in force
+            plan = reconciler.cycle().plan
+            assert plan is not None
+            assert (plan.actions, plan.totals.by_blocked) == ((), {"BLAST_RADIUS": 4})
+            if how == "restarted":
+                reconciler = Reconciler(fleet)
+
+
 class SetWall:
     """The wall clock, which somebody sets."""
 

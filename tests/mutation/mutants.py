@@ -410,6 +410,13 @@ PLANS = (
         caught_by=PLAN + "test_radius.py",
     ),
     Mutant(
+        bug="without a readable parent a commit widens the radius for itself",
+        file="daemon/former.py",
+        before="        return before.former if before.revision == revision else before.radius\n",
+        after="        return None\n",
+        caught_by="tests/daemon/test_reconcile.py::test_where_the_parent_cannot_be_read_the_radius_that_was_in_force_counts",
+    ),
+    Mutant(
         bug="an acknowledgement passes the same set whenever it comes back",
         file="plan/consents.py",
         before="            rows[verb] = [node, verb.value, *state]\n",

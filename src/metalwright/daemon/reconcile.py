@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from metalwright.daemon.fleet import Fleet, observed_nodes
+from metalwright.daemon.former import Former
 from metalwright.daemon.sentence import sentence_of
 from metalwright.errors import InventoryError, MetalwrightError, PlanError, RepositoryError
 from metalwright.execute import CycleReport
@@ -24,7 +24,6 @@ from metalwright.model.inventory import Commit, Inventory, Source
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Applied, Memory
 from metalwright.model.plan import Plan
-from metalwright.model.policy import BlastRadius
 from metalwright.plan import (
     Attributed,
     Checked,
@@ -74,7 +73,7 @@ class Reconciler:
         self.planned_until: datetime | None = None
         """When time alone moves something of the last cycle's plan: a rollout that has soaked, a
         node that had to be seen healthy."""
-        self._former: tuple[str, BlastRadius | None] | None = None
+        self._former = Former(fleet)
         self._blames: dict[tuple[str, tuple[str, ...], str | None], Commit | None] = {}
         self._places: dict[tuple[str, Source], Source] = {}
 
@@ -160,19 +159,8 @@ class Reconciler:
         return PlanContext(
             capabilities={name: driver.capabilities for name, driver in self.fleet.drivers.items()},
             abandoned_revision=last if rewritten else None,
-            former_radius=self._former_radius(inventory.revision.id),
+            former_radius=self._former.radius(inventory),
         )
-
-    def _former_radius(self, revision: str) -> BlastRadius | None:
-        """The blast radius before this commit; `None` where no such commit can be read."""
-        if self._former is None or self._former[0] != revision:
-            loader, radius = self.fleet.loader, None
-            warnings = loader.last_warnings
-            with suppress(RepositoryError, InventoryError):
-                radius = loader.load(f"{revision}~1").rules.blast_radius
-            loader.last_warnings = warnings
-            self._former = (revision, radius)
-        return self._former[1]
 
     def blame(self, revision: str, paths: tuple[str, ...], since: str | None) -> Commit | None:
         """The last commit that touched one of `paths`; asked of git once."""
@@ -244,6 +232,7 @@ class Reconciler:
         context = self.context(memory, self.inventory)
         plan = self.plan(desired, observed, memory, context)
         self.planned_until = plan.next_due_at
+        self._former.remember(now)
         if plan.abandoned_revision is None:
             renamed = unchanged_records(desired, memory, observed, self.inventory)
             fleet.store.record_unchanged(renamed, now)
