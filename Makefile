@@ -47,7 +47,7 @@ check: $(INSTALLED) ## Lint, formatting, types, architecture, freshness of schem
 
 .PHONY: test
 test: $(INSTALLED) packages ## Run every test, those against real components included
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(ARGS)
 
 .PHONY: simulate
 simulate: $(INSTALLED) ## Run the whole daemon under virtual time, with faults (SEEDS=ci, long, 20 or 5-9)
@@ -87,6 +87,7 @@ clean: ## Remove everything that these commands made
 .PHONY: packages
 packages:
 	@.ci/packages
+	@tests/live/ironic_environment.sh "$(PYTHON)" "$(UV)" >/dev/null || true
 
 # One stamp for both ways to install. --no-deps and --no-build-isolation: nothing is installed but
 # what constraints.txt lists, not even to build.

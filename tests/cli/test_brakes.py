@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,9 @@ import pytest
 
 from metalwright.store import Store
 
+from ..warm import Warm  # noqa: TID252 - one for every room
+
+TIMEOUT_S = 60
 NODE = """apiVersion: metalwright/v1
 kind: Node
 metadata: {name: %s}
@@ -31,8 +33,8 @@ HOLD = "  hold: {reason: a fan is changed}\n"
 class Lab:
     """An inventory of three simulated nodes, its settings, and `mw` in it."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.inventory = home, home / "inventory"
+    def __init__(self, home: Path, warm: Warm) -> None:
+        self.home, self.inventory, self.warm = home, home / "inventory", warm
         self.inventory.mkdir()
         (home / "metalwright.toml").write_text('repository = "inventory"\nstate_dir = "state"\n')
         self.git("init", "--quiet", "--initial-branch=main")
@@ -55,24 +57,15 @@ class Lab:
     def mw(self, *words: str, code: int = 0) -> str:
         """What a command answers on both channels, once its exit code is the expected one."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("METALWRIGHT_")}
-        done = subprocess.run(
-            [sys.executable, "-m", "metalwright", *words],
-            cwd=self.home,
-            env=kept | {"NO_COLOR": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout
-        assert "Traceback" not in done.stdout
-        return done.stdout
+        returned, told = self.warm.run(words, self.home, kept | {"NO_COLOR": "1"}, TIMEOUT_S)
+        assert returned == code, told
+        assert "Traceback" not in told
+        return told
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path, warm: Warm) -> Lab:
+    return Lab(tmp_path, warm)
 
 
 def test_a_hold_is_told_everywhere_and_lifted_again(lab: Lab) -> None:

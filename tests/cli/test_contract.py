@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 
 from metalwright import __version__
+
+from ..warm import Warm  # noqa: TID252 - one for every room
+
+TIMEOUT_S = 60
 
 COMMANDS = (
     "validate",
@@ -38,7 +43,7 @@ def mw(*words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "metalwright", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT_S,
         check=False,
     )
 
@@ -54,7 +59,7 @@ def test_both_names_of_the_command_tell_the_version(name: str) -> None:
         [Path(sys.executable).with_name(name), "--version"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"metalwright {__version__}\n", "")
@@ -68,15 +73,15 @@ def test_every_command_is_listed_and_no_other(help_text: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_help_has_an_example(command: str) -> None:
-    done = mw(command, "--help")
-    assert done.returncode == 0
-    assert f"Example: mw {command}" in done.stdout
-    usage = done.stdout.partition("\n\n")[0]
+def test_every_help_has_an_example(command: str, warm: Warm, tmp_path: Path) -> None:
+    code, told = warm.run([command, "--help"], tmp_path, os.environ, TIMEOUT_S)
+    assert code == 0
+    assert f"Example: mw {command}" in told
+    usage = told.partition("\n\n")[0]
     assert "...}" not in usage, "what may be repeated is told once"
     assert "[[" not in usage, "and so is what may be left out"
     if command in PRINTS_DATA:
-        assert "--format" in done.stdout
+        assert "--format" in told
 
 
 @pytest.mark.parametrize(
@@ -91,11 +96,13 @@ def test_every_help_has_an_example(command: str) -> None:
         ("history", "--count", "0"),
     ],
 )
-def test_a_wrong_call_is_never_taken_for_a_plan_with_changes(words: tuple[str, ...]) -> None:
-    done = mw(*words)
-    assert done.returncode == 64
-    assert done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_wrong_call_is_never_taken_for_a_plan_with_changes(
+    words: tuple[str, ...], warm: Warm
+) -> None:
+    code, told = warm.run(words, Path.cwd(), os.environ, TIMEOUT_S)
+    assert code == 64
+    assert told
+    assert "Traceback" not in told
 
 
 def test_trouble_is_one_line_and_exit_code_1(tmp_path: str) -> None:

@@ -1,7 +1,7 @@
 """Golden scenarios: what a user types and what the real commands answer, on the simulated fleet.
 
 Each `*.txt` here is a session. A line `$ command` is run, and what follows is what it printed, with
-its exit code in brackets when that is not 0. `mw` is the installed command, `git` is git in the
+its exit code in brackets when that is not 0. `mw` is the command, `git` is git in the
 inventory, and `put PATH` writes the lines below it that begin with `| ` to a file of the inventory.
 `speed N` sets how much faster than life the simulated machines are, `faults SPEC...` what is wrong
 with them, and `daemon until TEXT` lets a daemon run until `mw status` shows the text, then ends it.
@@ -19,12 +19,13 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from ..warm import Warm  # noqa: TID252 - one for every room
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "inventory-example"
@@ -48,9 +49,9 @@ REPLACED = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"), "<instant>"),
     (re.compile(r"\b(\d+[dhms])+ ago\b"), "<age> ago"),
     (re.compile(r"(?<=, changes )[0-9a-f]{12}\b"), "<digest>"),
-    (re.compile(r"(?<=acknowledge: \[)[0-9a-f]{12}\b"), "<digest>"),
+    (re.compile(r"(acknowledge:\s+\[)[0-9a-f]{12}\b"), r"\1<digest>"),
 )
-ACKNOWLEDGE = re.compile(r"acknowledge: \[([0-9a-f]{12})\]")
+ACKNOWLEDGE = re.compile(r"acknowledge:\s+\[([0-9a-f]{12})\]")
 
 
 @dataclass
@@ -58,6 +59,7 @@ class Session:
     """One scenario under way: its directory, and the environment of its commands."""
 
     home: Path
+    warm: Warm
     environment: dict[str, str] = field(init=False)
     commits: list[str] = field(default_factory=list)
     speed: str = "2000"
@@ -114,14 +116,10 @@ class Session:
         return self._command(words)
 
     def _daemon_until(self, text: str) -> None:
-        daemon = subprocess.Popen(
-            [sys.executable, "-m", "metalwright", "daemon", "--config", "metalwright.toml"],
-            cwd=self.home,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with Path(os.devnull).open("wb") as nowhere:
+            daemon = self.warm.start(
+                ["daemon", "--config", "metalwright.toml"], self.home, self.environment, nowhere
+            )
         last, until = "", time.monotonic() + TIMEOUT_S
         try:
             while text not in last:
@@ -134,29 +132,13 @@ class Session:
             self.interrupted = True
 
     def _command(self, words: list[str]) -> list[str]:
-        where = self.home
         if words[0] == "mw":
-            words = [sys.executable, "-m", "metalwright", *words[1:]]
+            code, text = self.warm.run(words[1:], self.home, self.environment, TIMEOUT_S)
         elif words[0] == "git":
-            where = self.home / "inventory"
+            code, text = self._git(words)
         else:
             raise AssertionError(f"a scenario does not know {words[0]}")
-        date = f"2026-11-20T08:{len(self.commits):02}:00Z"
-        done = subprocess.run(
-            words,
-            cwd=where,
-            env=self.environment | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        if words[:2] in (["git", "commit"], ["git", "revert"]):
-            head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=where, text=True)
-            self.commits.append(head.strip())
-        text = done.stdout.replace(str(self.home), "~")
+        text = text.replace(str(self.home), "~")
         for shown in ACKNOWLEDGE.finditer(text):
             self.digest = shown[1]
         for number, commit in enumerate(self.commits, start=1):
@@ -170,12 +152,30 @@ class Session:
         if "queue" in words:  # the widths of its columns follow the times
             text = re.sub(r"(?<=\S) {2,}", "  ", re.sub(r"\b(\d+[dhms])+\b", "<time>", text))
         answer = [line.rstrip() for line in text.splitlines()]
-        return [*answer, f"[exit {done.returncode}]"] if done.returncode else answer
+        return [*answer, f"[exit {code}]"] if code else answer
+
+    def _git(self, words: list[str]) -> tuple[int, str]:
+        where, date = self.home / "inventory", f"2026-11-20T08:{len(self.commits):02}:00Z"
+        done = subprocess.run(
+            words,
+            cwd=where,
+            env=self.environment | {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        if words[1] in ("commit", "revert"):
+            head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=where, text=True)
+            self.commits.append(head.strip())
+        return done.returncode, done.stdout
 
 
-def replay(script: str, home: Path) -> str:
+def replay(script: str, home: Path, warm: Warm) -> str:
     """Run every command of a session again; the session with the answers of this time."""
-    session, told = Session(home), []
+    session, told = Session(home, warm), []
     lines = script.splitlines()
     at = 0
     while at < len(lines):
@@ -201,9 +201,9 @@ def replay(script: str, home: Path) -> str:
 
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.txt")), ids=lambda path: path.stem)
-def test_scenario(path: Path, tmp_path: Path) -> None:
+def test_scenario(path: Path, tmp_path: Path, warm: Warm) -> None:
     expected = path.read_text(encoding="utf-8")
-    answered = replay(expected, tmp_path)
+    answered = replay(expected, tmp_path, warm)
     if os.environ.get("METALWRIGHT_REWRITE_GOLDEN"):
         path.write_text(answered, encoding="utf-8")
     else:
