@@ -67,6 +67,7 @@ class IpmiRig:
         self.farm.heal(index)
         if self.farm.password_of(index) != self.farm.password:
             self.farm.set_password(index, self.farm.password)
+            self.driver.rearm()  # the secret is as it was: only a person can say that it is right
 
 
 class TestIpmiDriver(DriverContract):

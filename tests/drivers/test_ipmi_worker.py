@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 
 from metalwright.drivers import ipmi_worker
-from metalwright.drivers.ipmi import boot_device_of, system_uuid_of
-from metalwright.model.observed import BootDevice
+from metalwright.drivers.ipmi_answers import boot_device_of, health_of
+from metalwright.drivers.ipmi_identity import guids_of, system_uuid_of
+from metalwright.model.observed import BootDevice, Health
 
 REFUSED = -1
 CONTROL, GET_STATUS = (0, 2), (0, 1)
@@ -84,37 +86,53 @@ def test_a_boot_device_is_valid_persistent_and_for_the_firmware(
     device: str, uefi: bool, flags: bytes
 ) -> None:
     bmc = ChassisBmc()
-    answer = ipmi_worker.set_boot_device(bmc, device, uefi)
+    answer = ipmi_worker.set_boot_device(bmc, device, uefi=uefi)
     assert bmc.flags == flags
     assert bmc.written() == [(*SET_BOOT, 3, 8), (*SET_BOOT, 5, *flags)]
     assert answer == {"already": False, "boot_flags": (b"\1\5" + flags).hex()}
     assert boot_device_of(bytes.fromhex(answer["boot_flags"])) is BootDevice(device)
     bmc.asked.clear()
-    assert ipmi_worker.set_boot_device(bmc, device, uefi)["already"]
+    assert ipmi_worker.set_boot_device(bmc, device, uefi=uefi)["already"]
     assert bmc.written() == [], "flash is not written for nothing"
+
+
+@pytest.mark.parametrize(("uefi", "flags"), [(True, b"\xa0\x04\0\0\0"), (False, b"\x80\x04\0\0\0")])
+def test_a_boot_device_for_the_next_boot_only_is_not_persistent(uefi: bool, flags: bytes) -> None:
+    bmc = ChassisBmc(flags=b"\xc0\x08\0\0\0")
+    ipmi_worker.set_boot_device(bmc, "pxe", uefi=uefi, once=True)
+    assert bmc.written() == [(*SET_BOOT, 3, 8), (*SET_BOOT, 5, *flags)]
+    bmc.asked.clear()
+    assert ipmi_worker.set_boot_device(bmc, "pxe", uefi=uefi, once=True)["already"]
+    assert bmc.written() == []
+    ipmi_worker.set_boot_device(bmc, "pxe", uefi=uefi)
+    assert bmc.flags[0] & 0x40, "persistent differs from once"
 
 
 @pytest.mark.parametrize("flags", [b"\xa0\x04", b"\xc0\x04", b"\x60\x04", b"\xe0\x08"])
 def test_flags_that_differ_in_anything_are_written(flags: bytes) -> None:
     bmc = ChassisBmc(flags=flags + bytes(3))
-    assert not ipmi_worker.set_boot_device(bmc, "pxe", True)["already"]
+    assert not ipmi_worker.set_boot_device(bmc, "pxe", uefi=True)["already"]
     assert bmc.flags == b"\xe0\x04\0\0\0"
 
 
 def test_a_bmc_that_lacks_the_timer_or_cannot_be_read_is_set_all_the_same() -> None:
     bmc = ChassisBmc(refuses=[(*SET_BOOT, 3), GET_BOOT])
-    assert ipmi_worker.set_boot_device(bmc, "pxe", True) == {"already": False, "boot_flags": ""}
+    assert ipmi_worker.set_boot_device(bmc, "pxe", uefi=True) == {
+        "already": False,
+        "boot_flags": "",
+    }
     assert bmc.flags == b"\xe0\x04\0\0\0"
     with pytest.raises(ipmi_worker.RefusedError):
-        ipmi_worker.set_boot_device(ChassisBmc(refuses=[(*SET_BOOT, 5)]), "pxe", True)
+        ipmi_worker.set_boot_device(ChassisBmc(refuses=[(*SET_BOOT, 5)]), "pxe", uefi=True)
 
 
 def test_observing_writes_nothing_and_needs_only_the_power() -> None:
     bmc = ChassisBmc(on=True, flags=b"\xe0\x04\0\0\0", refuses=[(6, 0x37)])
-    assert ipmi_worker.observe(bmc) == {"on": True, "boot_flags": "0105e004000000", "guid": ""}
+    told = {"status": "610000", "boot_flags": "0105e004000000", "guid": ""}
+    assert ipmi_worker.observe(bmc, None) == told
     assert bmc.written() == []
     with pytest.raises(ipmi_worker.RefusedError):
-        ipmi_worker.observe(ChassisBmc(refuses=[GET_STATUS]))
+        ipmi_worker.observe(ChassisBmc(refuses=[GET_STATUS]), None)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +184,50 @@ def test_the_daemons_process_never_loads_pyghmi() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("status", "health"),
+    [
+        ("610000", Health.OK),
+        ("690000", Health.CRITICAL),
+        ("710000", Health.WARNING),
+        ("630000", Health.WARNING),
+        ("610008", Health.WARNING),
+        ("610004", Health.WARNING),
+        ("610003", Health.OK),
+        ("65", None),
+    ],
+    ids=["well", "power", "control", "overload", "cooling", "drive", "opened", "short"],
+)
+def test_health_is_what_the_chassis_status_says(status: str, health: Health | None) -> None:
+    assert health_of(bytes.fromhex(status)) is health
+
+
+def test_a_change_is_for_the_declared_machine_only() -> None:
+    class Guided(ChassisBmc):
+        guid = WIRE
+
+        def __call__(self, netfn: int, command: int, *data: int) -> bytes:
+            if (netfn, command) == (6, 0x37):
+                return self.guid
+            return super().__call__(netfn, command, *data)
+
+    def asked(bmc: Guided, own: dict | None) -> dict:
+        request = {"do": "power", "level": "on", "own": own}
+        return ipmi_worker.carried_out(bmc, request, os.getppid())
+
+    for declared in (SMBIOS, RFC4122, REVERSED):
+        own = {"guids": [each.hex() for each in guids_of(declared)], "fru_unless": None}
+        assert asked(Guided(), own) == {"already": False}
+    other = {"guids": [bytes(range(16)).hex()], "fru_unless": None}
+    bmc = Guided()
+    assert asked(bmc, other) == {"stranger": WIRE.hex()}
+    assert bmc.written() == []
+    bmc.guid = bytes(16)  # one that tells nothing cannot be another
+    assert asked(bmc, other) == {"already": False}
+    bmc = Guided()
+    own = {"guids": [], "fru_unless": "-"}
+    assert asked(bmc, own) == {"unsure": True, "guid": WIRE.hex(), "fru": ""}
+    assert bmc.written() == []
+    assert asked(bmc, {"guids": [], "fru_unless": WIRE.hex()}) == {"already": False}

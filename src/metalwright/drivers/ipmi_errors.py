@@ -94,6 +94,9 @@ TABLE: dict[str, Meaning] = {
 """The beginning of pyghmi's text, what it means, and our words for it, which follow "the BMC ...:".
 """
 
+NO_SLOT = "Insufficient resources to create"
+"""How the text begins with which a BMC says that it has no session slot left."""
+
 SILENCE = frozenset({"None", "timeout", "Session no longer connected"})
 """The texts that mean a time-out."""
 

@@ -2,7 +2,8 @@
 
 The parent writes one JSON object per line to its standard input and reads one per line from its
 standard output (`workers.py`). Credentials come with each request and are forgotten after it. This
-file is run by its path and imports nothing of Metalwright, so that it starts fast.
+file is run by its path, and imports nothing of Metalwright but `ipmi_reads`, so that it starts
+fast.
 
 Why a process, and one thread of requests in it (all seen with pyghmi 1.6.19):
 - threads and one lost packet: two locks taken in both orders, every thread hangs for ever;
@@ -24,6 +25,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, BinaryIO
+
+from metalwright.drivers.ipmi_reads import another_machine, read_fru, sensors
 
 OPERATOR = 3
 """The privilege level asked for: enough for power and boot device, and no more.
@@ -114,17 +117,13 @@ def perform(request: Request, parent: int) -> Answer:
     """
     from pyghmi.exceptions import IpmiException
 
+    at_login = True
     try:
         with logged_in(request) as ask:
-            if request["do"] == "observe":
-                return {"ok": observe(ask)}
-            if os.getppid() != parent:
-                os._exit(1)
-            if request["do"] == "power":
-                return {"ok": set_power(ask, request["level"])}
-            return {"ok": set_boot_device(ask, request["device"], request["uefi"])}
+            at_login = False
+            return {"ok": carried_out(ask, request, parent)}
     except (IpmiException, RefusedError) as error:
-        return {"error": "ipmi", "text": str(error)}
+        return {"error": "ipmi", "text": str(error), "login": at_login}
     except socket.gaierror as error:
         return {"error": "address", "text": str(error.strerror)}
     except OSError as error:
@@ -135,15 +134,34 @@ def perform(request: Request, parent: int) -> Answer:
         return {"error": "garbage", "text": type(error).__name__, "retire": True}
 
 
+def carried_out(ask: Ask, request: Request, parent: int) -> Answer:
+    """Do what is asked for in an open session. A change is not begun when it is for another
+    machine, nor when the parent has died.
+    """
+    if request["do"] == "observe":
+        return observe(ask, request.get("fru_unless"))
+    if request["do"] == "sensors":
+        return sensors(ask)
+    other = another_machine(ask, request.get("own"))
+    if other is not None:
+        return other
+    if os.getppid() != parent:
+        os._exit(1)
+    if request["do"] == "power":
+        return set_power(ask, request["level"])
+    once = request.get("once", False)
+    return set_boot_device(ask, request["device"], uefi=request["uefi"], once=once)
+
+
 class Ask:
     """One open session: `ask(netfn, command, data)` gives the data of the answer."""
 
     def __init__(self, session: Any) -> None:
-        self._session = session
+        self.session = session
 
     def __call__(self, netfn: int, command: int, *data: int) -> bytes:
         """Raises RefusedError on a completion code, IpmiException when the session is lost."""
-        answer = self._session.raw_command(netfn=netfn, command=command, data=data)
+        answer = self.session.raw_command(netfn=netfn, command=command, data=data)
         if "error" in answer:
             from pyghmi.exceptions import IpmiException
 
@@ -184,13 +202,19 @@ def logged_in(request: Request) -> Iterator[Ask]:
                 session.logout()
 
 
-def observe(ask: Ask) -> Answer:
-    """Whether the machine is on; boot flags and system GUID undecoded, as hexadecimal text."""
-    return {
-        "on": is_on(ask),
+def observe(ask: Ask, fru_unless: str | None) -> Answer:
+    """The chassis status, boot flags and system GUID, undecoded, as hexadecimal text; and the FRU
+    inventory, unless the GUID is `fru_unless`, or that is `None`.
+    """
+    status = ask(CHASSIS, GET_CHASSIS_STATUS)
+    answer = {
+        "status": status.hex(),
         "boot_flags": ask.if_known(CHASSIS, GET_BOOT_OPTIONS, BOOT_FLAGS, 0, 0).hex(),
         "guid": ask.if_known(APPLICATION, GET_SYSTEM_GUID).hex(),
     }
+    if fru_unless is not None and answer["guid"] != fru_unless:
+        answer["fru"] = read_fru(ask).hex()
+    return answer
 
 
 def set_power(ask: Ask, level: str) -> Answer:
@@ -213,12 +237,13 @@ def is_on(ask: Ask) -> bool:
     return bool(ask(CHASSIS, GET_CHASSIS_STATUS)[0] & 1)
 
 
-def set_boot_device(ask: Ask, device: str, uefi: bool) -> Answer:
-    """Choose a boot device for every boot from now on, and read it back.
+def set_boot_device(ask: Ask, device: str, *, uefi: bool, once: bool = False) -> Answer:
+    """Choose a boot device, for every boot from now on or for the next one only, and read it back.
 
     Nothing is written where the flags already say so: a BMC keeps them in flash.
     """
-    wanted = bytes((0x80 | 0x40 | (0x20 if uefi else 0), BOOT_SELECTORS[device]))
+    kept = 0 if once else 0x40
+    wanted = bytes((0x80 | kept | (0x20 if uefi else 0), BOOT_SELECTORS[device]))
     found = ask.if_known(CHASSIS, GET_BOOT_OPTIONS, BOOT_FLAGS, 0, 0)
     if found[2:4] == wanted and not found[1] & 0x80:
         return {"already": True, "boot_flags": found.hex()}

@@ -1,8 +1,7 @@
 """Worker processes: started from one place, given one request at a time, killed at the deadline.
 
-A call has an answer within its time or its process is dead, so nothing that a call began can come
-out after the call has ended. Workers die with this process, also on SIGKILL. Nothing here knows
-what a request means.
+A call has an answer within its time or its process is dead, so nothing that it began can come out
+after it has ended. Workers die with this process, also on SIGKILL. What a request means is unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -214,24 +213,35 @@ class WorkerPool:
         self._closed = False
 
     def call(self, call: Call, timeout_s: float) -> Answer:
-        """The worker's answer, within `timeout_s` from now, waiting for a worker included.
+        """The worker's answer to one call in a turn of its own; see `turn`."""
+        with self.turn(call.bmc, call.lane, timeout_s) as ask:
+            return ask(call)
+
+    @contextlib.contextmanager
+    def turn(self, bmc: str, lane: Lane, timeout_s: float) -> Iterator[Callable[[Call], Answer]]:
+        """The turn of one BMC: while it lasts, nobody else asks it. It gives a function that
+        carries out calls, all within `timeout_s` from now, waiting for a worker included.
 
         Raises:
             WorkerError: no answer in time, no worker, or a worker that died.
         """
         began = time.monotonic()
-        ticket = self._admission.enter(call.bmc, call.lane, timeout_s * WAIT_SHARE)
+        ticket = self._admission.enter(bmc, lane, timeout_s * WAIT_SHARE)
         if ticket is None:
             closed = "the driver is closed"
             waited = f"no worker was free for it within {timeout_s * WAIT_SHARE:g} s"
             raise BusyError(closed if self._closed else waited)
         admitted = time.monotonic()
-        try:
+
+        def ask(call: Call) -> Answer:
             worker = self._take(timeout_s)
             try:
                 return worker.call(call, began + timeout_s)
             finally:
                 self._give_back(worker)
+
+        try:
+            yield ask
         finally:
             self._admission.leave(ticket, slow=time.monotonic() - admitted > SLOW_S)
 

@@ -89,7 +89,8 @@ class EffectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One call to a driver. `argument` is the boot device, or the wipe level.
+    """One call to a driver. `argument` is the boot device, or the wipe level; `once` sets a boot
+    device for the next boot only.
 
     `operation_id` and `template_digest` tell a driver that can use it what the call is for: the
     evidence of a wipe carries the first, the machine that boots reports the second.
@@ -99,6 +100,7 @@ class Effect:
     argument: str = ""
     operation_id: str = ""
     template_digest: str = ""
+    once: bool = False
 
 
 CORRECTIONS_MAX = 3
