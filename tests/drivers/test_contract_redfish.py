@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -114,3 +117,46 @@ def test_the_boot_mode_goes_with_the_boot_device(
     rig.driver.apply(node, effect, rig.timeout_s)
     assert rig.farm.settle(0).get("boot_mode", "UEFI") == told
     assert rig.driver.observe(node, rig.timeout_s).boot_device is BootDevice.PXE
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        """Silence."""
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Iterator[str]:
+    """Where two images of discs are served."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("one.iso", "two.iso"):
+        (folder / name).write_bytes(name.encode() * 100)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_virtual_media_are_inserted_replaced_booted_and_ejected(
+    rig: RedfishRig, images: str
+) -> None:
+    node, driver = rig.nodes[0], rig.driver
+    before = driver.media(node, rig.timeout_s)
+    assert before is not None
+    assert not before.inserted
+    for name in ("one.iso", "one.iso", "two.iso"):
+        driver.insert_media(node, f"{images}/{name}", rig.timeout_s)
+        found = driver.media(node, rig.timeout_s)
+        assert found is not None
+        assert found.inserted
+        assert str(found.image).endswith(name)
+    inserted = [each.path for each in rig.farm.fronts[0].seen if "InsertMedia" in each.path]
+    assert len(inserted) == 2, "what is there is not inserted again"
+    driver.boot_from_media(node, rig.timeout_s)
+    assert rig.farm.settle(0)["boot_device"] == "Cd"
+    for _ in range(2):
+        driver.eject_media(node, rig.timeout_s)
+        after = driver.media(node, rig.timeout_s)
+        assert after is not None
+        assert not after.inserted
