@@ -40,14 +40,15 @@ FILE_LINES_MAX = 300
 ROOMS = {"model", "inventory", "schedule", "drivers", "observe", "plan", "execute", "store"}
 ROOMS |= {"history", "boot"}
 WIRING = {"cli", "daemon"}
-SHARED = {"errors", "settings", "settings_secrets", "__init__", "__main__"}
+SHARED = {"errors", "settings", "settings_secrets", "settings_drivers", "__init__", "__main__"}
 PURE = {"model", "schedule", "plan", "history"}
 
 MAY_IMPORT = {
     **{room: {"model", "errors"} for room in ROOMS},
     "errors": {"model"},
-    "settings": {"errors", "settings_secrets"},
+    "settings": {"errors", "settings_secrets", "settings_drivers"},
     "settings_secrets": set(),
+    "settings_drivers": set(),
     "daemon": ROOMS | {"errors", "settings"},
     "cli": ROOMS | {"errors", "settings", "daemon"},
     "__main__": {"cli"},
@@ -61,6 +62,8 @@ LIBRARY_HOMES = {
     "watchfiles": {"inventory"},
     "pyghmi": {"drivers"},
     "sushy": {"drivers"},
+    "openstack": {"drivers"},
+    "keystoneauth1": {"drivers"},
     "pyrage": {"drivers"},
     "hvac": {"drivers"},
     "requests": {"drivers"},

@@ -29,6 +29,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from metalwright.errors import SettingsError
+from metalwright.settings_drivers import DriverSettings
 from metalwright.settings_secrets import SecretsSettings
 
 ENV_PREFIX = "METALWRIGHT_"
@@ -75,48 +76,6 @@ class ExecuteSettings(_Section):
     effects_in_flight_max: Workers = 32
     effect_timeout_s: Seconds = 20.0
     drain_timeout_s: Seconds = 30.0
-
-
-class FakeSettings(_Section):
-    """The simulated fleet: its seed, how many times faster than life it runs, its faults."""
-
-    seed: int = 0
-    speed: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
-    faults: tuple[dict[str, Any], ...] = ()
-
-
-class IpmiSettings(_Section):
-    """How many worker processes speak IPMI, and for how long former credentials stand in."""
-
-    workers_max: Annotated[int, Field(ge=3, le=64)] = 8
-    former_credentials_s: Annotated[float, Field(ge=0, le=2_592_000)] = 86_400.0
-
-
-class RedfishSettings(_Section):
-    """Whom to trust, and for how many boots a boot device is chosen."""
-
-    ca_file: Path | None = None
-    boot_override: Literal["Once", "Continuous"] = "Once"
-
-
-class WolSettings(_Section):
-    """Where packets that wake machines are sent, and whether those boot from the network first."""
-
-    addresses: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)] = ("255.255.255.255",)
-    port: Annotated[int, Field(ge=1, le=65_535)] = 9
-    network_first: bool = False
-
-
-class DriverSettings(_Section):
-    """What belongs to one driver; a table of another name is that of a driver beside ours."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, dict[str, Any]]
-
-    fake: FakeSettings = FakeSettings()
-    ipmi: IpmiSettings = IpmiSettings()
-    redfish: RedfishSettings = RedfishSettings()
-    wol: WolSettings = WolSettings()
 
 
 class LogSettings(_Section):

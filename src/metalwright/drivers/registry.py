@@ -17,7 +17,8 @@ from typing import Any, Final
 from metalwright.drivers.contract import Clock, Driver, DriverFactory, SecretSource
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
-from metalwright.drivers.ipmi import IpmiDriver
+from metalwright.drivers.ipmi import FORMER_CREDENTIALS_S, IpmiDriver
+from metalwright.drivers.ironic import open_ironic
 from metalwright.drivers.redfish import RedfishDriver
 from metalwright.drivers.wol import PORT, WolDriver
 from metalwright.errors import DriverError, PermanentError, SettingsError
@@ -118,7 +119,11 @@ def _open_fake(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock)
 
 def _open_ipmi(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
     del clock
-    return IpmiDriver(secrets, workers_max=settings.get("workers_max", 8))
+    return IpmiDriver(
+        secrets,
+        workers_max=settings.get("workers_max", 8),
+        former_credentials_s=settings.get("former_credentials_s", FORMER_CREDENTIALS_S),
+    )
 
 
 def _open_redfish(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
@@ -139,11 +144,18 @@ def _open_wol(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) 
     )
 
 
+def _open_ironic(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
+    if not settings.get("endpoint") and not settings.get("cloud"):
+        return ClosedDriver("where Ironic is has to be set: drivers.ironic.endpoint, or .cloud")
+    return open_ironic(settings, secrets, clock)
+
+
 BUILT_IN: Final[Mapping[str, DriverFactory]] = FrozenDict(
     {
         "fake": _open_fake,
         "ipmi": _open_ipmi,
         "redfish": _open_redfish,
+        "ironic": _open_ironic,
         "wol": _open_wol,
     }
 )

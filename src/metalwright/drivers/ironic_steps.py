@@ -1,0 +1,285 @@
+"""The next thing to ask of Ironic for an operation, from the node as it is now. Pure.
+
+Ironic takes one order at a time and needs several for what is one effect here; a driver asks for
+the next when the node is asked for again. So nothing has to be remembered between two steps but
+what Ironic itself keeps, and an order whose outcome is unknown is never sent again blindly: the
+state of the node tells whether it came through.
+
+Ironic's `rebuild` is not used: it would install over a disk that Metalwright has just had wiped,
+and fails in Ironic 39.0.0. Tearing down and deploying is one way for all cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from metalwright.drivers.ironic_record import (
+    ACTIVE,
+    ADOPT_FAILED,
+    AVAILABLE,
+    CLEAN_FAILED,
+    DEPLOY_FAILED,
+    DEPLOY_WAIT,
+    ENROLL,
+    ERROR,
+    INSPECT_FAILED,
+    MANAGEABLE,
+    MARK,
+    WIPE_MARK,
+    Record,
+    maintenance_error,
+)
+from metalwright.errors import NotBegunError, PermanentError
+from metalwright.model.documents import Node
+from metalwright.model.frozen import FrozenDict
+from metalwright.model.inventory import ResolvedTemplate
+from metalwright.model.operation import Effect, EffectKind, Operation, Verb
+from metalwright.model.template import Method, WipePolicy
+
+Json = dict[str, Any]
+
+WIPE_STEPS: Final[Mapping[str, str]] = FrozenDict(
+    {
+        WipePolicy.METADATA.value: "erase_devices_metadata",
+        WipePolicy.DISCARD.value: "erase_devices_express",
+        WipePolicy.FULL.value: "erase_devices",
+    }
+)
+"""The clean step of Ironic's Python agent for each level of a wipe."""
+
+_TEARS_DOWN: Final = frozenset({ACTIVE, DEPLOY_FAILED, DEPLOY_WAIT, ERROR})
+_MANAGES: Final = frozenset({ENROLL, CLEAN_FAILED, INSPECT_FAILED, ADOPT_FAILED})
+_MAKES_ANEW: Final = frozenset({Verb.DEPLOY, Verb.REBUILD})
+_POWER_TARGETS: Final[Mapping[EffectKind, str]] = FrozenDict(
+    {
+        EffectKind.POWER_ON: "power on",
+        EffectKind.POWER_OFF: "power off",
+        EffectKind.SOFT_POWER_OFF: "soft power off",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interfaces:
+    """Ironic's deploy interface for each method; an empty one leaves what the node has."""
+
+    netboot: str = "ramdisk"
+    disk: str = "direct"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One order: JSON patches of the node first (if any), then a PUT to `path` (if any)."""
+
+    patch: tuple[Json, ...] = ()
+    path: str = ""
+    body: Json | None = None
+
+
+DONE: Final = Step()
+"""There is nothing to ask for."""
+
+
+def power_step(record: Record, kind: EffectKind, soft_timeout_s: int | None = None) -> Step:
+    """Switch the power, where it is not there, or on its way there, already."""
+    refuse(record)
+    target = _POWER_TARGETS[kind]
+    level = "power on" if kind is EffectKind.POWER_ON else "power off"
+    if record.power_target is not None and record.power_target.endswith(level):
+        return DONE
+    if record.power == level and record.power_target is None:
+        return DONE
+    if record.state == DEPLOY_WAIT and record.deployed.operation and level == "power off":
+        # An installer of ours waits to be heard: there is no system yet to shut down.
+        return Step(path="states/provision", body={"target": "deleted"})
+    _await_turn(record)
+    body: Json = {"target": target}
+    if kind is EffectKind.SOFT_POWER_OFF and soft_timeout_s is not None:
+        body["timeout"] = soft_timeout_s
+    return Step(path="states/power", body=body)
+
+
+def wipe_step(record: Record, effect: Effect) -> Step:
+    """Towards `manageable` after a manual cleaning with just the step that the level asks for."""
+    refuse(record)
+    operation = effect.operation_id
+    if record.wiped == operation:
+        return DONE
+    if effect.argument not in WIPE_STEPS:
+        raise PermanentError(f"Ironic cannot wipe at the level {effect.argument!r}")
+    _await_turn(record)
+    if record.state == MANAGEABLE:
+        mark = {"operation": operation, "since": record.updated_at}
+        step = {"interface": "deploy", "step": WIPE_STEPS[effect.argument]}
+        patch = (*_marking(record, operation, "wipe"), _add(f"/extra/{WIPE_MARK}", mark))
+        return Step(patch=patch, path="states/provision", body=_provision("clean", [step]))
+    if record.state == AVAILABLE:
+        return _order(record, operation, "wipe", "manage")
+    return _towards_bare(record, operation, "wipe")
+
+
+def boot_step(record: Record, operation: Operation, node: Node, interfaces: Interfaces) -> Step:
+    """Towards a machine that runs the template of the operation."""
+    refuse(record)
+    template = operation.target.template
+    if template is None or not _is_to_be_deployed(record, operation, template):
+        return power_step(record, EffectKind.POWER_ON)
+    if template.method is Method.LOCAL:
+        return _adopt(record, operation, template)
+    _await_turn(record)
+    if record.state == AVAILABLE:
+        return _deploy(record, operation, template, node, interfaces)
+    if record.state == MANAGEABLE:
+        return _order(record, operation.id, "boot", "provide")
+    return _towards_bare(record, operation.id, "boot")
+
+
+def refuse(record: Record) -> None:
+    """Nothing is asked of a node in maintenance. Raises TemporaryError or PermanentError."""
+    if record.maintenance:
+        raise maintenance_error(record)
+
+
+def _await_turn(record: Record) -> None:
+    if record.state == DEPLOY_WAIT and record.reservation is None:
+        return
+    if record.at_work:
+        who = f", locked by {record.reservation}" if record.reservation is not None else ""
+        raise NotBegunError(f"Ironic is at work on it: {record.state}{who}")
+
+
+def _is_to_be_deployed(record: Record, operation: Operation, template: ResolvedTemplate) -> bool:
+    """Whether it takes a deployment, rather than the power alone, to run the template."""
+    if record.state == ACTIVE and record.deployed.operation == operation.id:
+        return False
+    if operation.verb in _MAKES_ANEW:
+        return True
+    runs = record.deployed.wished
+    if record.state == ACTIVE and (not runs or operation.verb is Verb.POWER_ON):
+        return operation.verb is Verb.REBOOT and template.method is Method.NETBOOT
+    if record.state == ACTIVE and (runs == template.digest or template.method is Method.DISK):
+        return False
+    _await_turn(record)
+    if template.method is Method.DISK:
+        raise PermanentError(
+            f"Ironic has no instance on it ({record.state}): somebody tore it down; to have it"
+            " installed anew, change its template in git"
+        )
+    return True
+
+
+def _towards_bare(record: Record, operation: str, effect: str) -> Step:
+    """From an instance, or from a failure, to `available` or `manageable`, erasing nothing."""
+    if record.state in _TEARS_DOWN:
+        return _order(record, operation, effect, "deleted")
+    if record.state in _MANAGES:
+        return _order(record, operation, effect, "manage")
+    raise PermanentError(f"Ironic has it in the state {record.state!r}, which is left to people")
+
+
+def _adopt(record: Record, operation: Operation, template: ResolvedTemplate) -> Step:
+    """What is on the disks is to be booted: Ironic takes it for deployed without touching it."""
+    _await_turn(record)
+    told = _add(f"/instance_info/{MARK}", _deployed(operation, template))
+    marked = (*_marking(record, operation.id, "boot"), told)
+    if record.state == ACTIVE:
+        return Step(patch=marked)
+    if record.state == AVAILABLE:
+        return _order(record, operation.id, "boot", "manage")
+    if record.state == MANAGEABLE:
+        return Step(patch=marked, path="states/provision", body=_provision("adopt"))
+    return _towards_bare(record, operation.id, "boot")
+
+
+def _deploy(
+    record: Record,
+    operation: Operation,
+    template: ResolvedTemplate,
+    node: Node,
+    interfaces: Interfaces,
+) -> Step:
+    disk = template.method is Method.DISK
+    interface = interfaces.disk if disk else interfaces.netboot
+    info: Json = {MARK: _deployed(operation, template)}
+    info |= _disk_image(template) if disk else _ramdisk(template)
+    patch = [*_marking(record, operation.id, "boot"), _add("/instance_info", info)]
+    patch.append(_add(f"/extra/{WIPE_MARK}", {}))  # what is put on the disks ends the evidence
+    if interface and interface != record.deploy_interface:
+        patch.append(_add("/deploy_interface", interface))
+    body = _provision("active")
+    drive = _config_drive(template, node)
+    if drive:
+        body["configdrive"] = drive
+    return Step(patch=tuple(patch), path="states/provision", body=body)
+
+
+def _ramdisk(template: ResolvedTemplate) -> Json:
+    """`instance_info` of Ironic's ramdisk deploy: it checks no digest of a kernel by itself."""
+    image = template.image
+    found: Json = {"kernel_append_params": " ".join(template.kernel_args)}
+    if image is not None and image.kernel is not None and image.initrd is not None:
+        found |= {"kernel": image.kernel.url, "ramdisk": image.initrd.url}
+    return found
+
+
+def _disk_image(template: ResolvedTemplate) -> Json:
+    image = template.image.disk if template.image is not None else None
+    if image is None:
+        raise PermanentError(f"template {template.name} has no disk image for Ironic to write")
+    raw = urlsplit(image.url).path.endswith((".raw", ".img"))
+    return {
+        "image_source": image.url,
+        "image_os_hash_algo": "sha256",
+        "image_os_hash_value": image.sha256,
+        "image_checksum": image.sha256,
+        "image_disk_format": "raw" if raw else "qcow2",
+    }
+
+
+def _config_drive(template: ResolvedTemplate, node: Node) -> Json:
+    if template.user_data is None and template.vendor_data is None:
+        return {}
+    name = node.metadata.name
+    drive: Json = {"meta_data": {"name": name, "hostname": name}}
+    if template.user_data is not None:
+        drive["user_data"] = template.user_data
+    if template.vendor_data is not None:
+        drive["vendor_data"] = {"cloud-init": template.vendor_data}
+    return drive
+
+
+def _order(record: Record, operation: str, effect: str, target: str) -> Step:
+    return Step(
+        patch=_marking(record, operation, effect),
+        path="states/provision",
+        body=_provision(target),
+    )
+
+
+def _marking(record: Record, operation: str, effect: str) -> tuple[Json, ...]:
+    """Name the operation in the node, and keep Ironic from erasing what git did not say to."""
+    patch = []
+    if (record.mark.operation, record.mark.wished) != (operation, effect):
+        patch.append(_add(f"/extra/{MARK}", {"operation": operation, "effect": effect}))
+    if record.automated_clean is not False:
+        patch.append(_add("/automated_clean", False))
+    return tuple(patch)
+
+
+def _deployed(operation: Operation, template: ResolvedTemplate) -> Json:
+    return {
+        "operation": operation.id,
+        "template_digest": template.digest,
+        "template": template.name,
+    }
+
+
+def _provision(target: str, steps: list[Json] | None = None) -> Json:
+    return {"target": target} if steps is None else {"target": target, "clean_steps": steps}
+
+
+def _add(path: str, value: object) -> Json:
+    return {"op": "add", "path": path, "value": value}
