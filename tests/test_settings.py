@@ -126,6 +126,28 @@ def test_a_misspelt_variable_is_an_error_that_names_the_nearest(wrong: str, righ
     assert str(caught.value) == f"{wrong}: there is no such setting; the nearest one is {right}"
 
 
+def test_a_driver_that_is_installed_beside_ours_has_a_table_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "metalwright.toml"
+    file.write_text(
+        '[drivers.acme]\nurl = "http://a"\nretries = 3\n[drivers.ipmi]\nworkers_max = 4\n'
+    )
+    monkeypatch.setenv("METALWRIGHT_DRIVERS__ACME__URL", "http://b")
+    monkeypatch.setenv("METALWRIGHT_DRIVERS__OTHER__KEY", "x")
+    tables = load_settings(file).drivers.model_dump()
+    assert tables["acme"] == {"url": "http://b", "retries": 3}
+    assert tables["other"] == {"key": "x"}
+    assert tables["ipmi"]["workers_max"] == 4
+
+
+def test_a_table_of_a_driver_is_a_table(tmp_path: Path) -> None:
+    file = tmp_path / "metalwright.toml"
+    file.write_text("[drivers]\nacme = 7\n")
+    with pytest.raises(SettingsError, match=r"drivers\.acme"):
+        load_settings(file)
+
+
 def test_every_misspelt_variable_is_named_at_once() -> None:
     environment = {"METALWRIGHT_BRNCH": "x", "METALWRIGHT_LOG__LEVL": "y", "PATH": "/bin"}
     assert len(unknown_variables(environment)) == 2

@@ -41,6 +41,8 @@ class Acme:
             raise TemporaryError("no answer within 1 s")
         if self.settings.get("does") == "leak":
             raise RuntimeError("the password is hunter2")
+        if self.settings.get("does") == "secret":
+            self.secrets.get("../x")
         if self.settings.get("does") == "nonsense":
             return "on"
         return Reading(power=Power.ON)
@@ -126,6 +128,7 @@ def test_an_entry_point_is_a_driver_with_its_own_table(install: Install) -> None
         ("time out", TemporaryError, "no answer within 1 s"),
         ("leak", PermanentError, "the driver acme failed with RuntimeError"),
         ("nonsense", PermanentError, "the driver acme gave a str"),
+        ("secret", PermanentError, "'../x' is not a credentials reference such as bmc/rack-a"),
     ],
 )
 def test_a_driver_of_others_is_held_to_the_contract(

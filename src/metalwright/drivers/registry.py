@@ -75,6 +75,8 @@ class GuardedDriver:
             reading = self._driver.observe(node, timeout_s)
         except DriverError:
             raise
+        except SettingsError as error:  # a secret that is not there
+            raise PermanentError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
             raise self._broken(error) from None
         if not isinstance(reading, Reading):
@@ -91,6 +93,8 @@ class GuardedDriver:
             self._driver.apply(node, effect, timeout_s)
         except DriverError:
             raise
+        except SettingsError as error:  # a secret that is not there
+            raise PermanentError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
             raise self._broken(error) from None
 
