@@ -209,6 +209,12 @@ class BmcFarm:
         self._bmcs[index].configure()
         self.restart(index)
 
+    def emulate(self, index: int, *, fru: bytes = b"", commands: tuple[str, ...] = ()) -> None:
+        """The BMC has this FRU inventory and obeys these emulator commands, after a reboot."""
+        self._bmcs[index].fru, self._bmcs[index].emulated = fru, commands
+        self._bmcs[index].configure()
+        self.restart(index)
+
     def password_of(self, index: int) -> str:
         """The password that the BMC accepts."""
         return self._bmcs[index].password

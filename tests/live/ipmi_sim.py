@@ -49,6 +49,9 @@ class Simulator:
     username: str
     password: str
     process: subprocess.Popen[bytes] | None = None
+    fru: bytes = b""
+    emulated: tuple[str, ...] = ()
+    """More commands of `ipmi_sim_cmd(5)`, such as sensors."""
 
     def configure(self) -> None:
         """Write what the next start reads."""
@@ -77,8 +80,16 @@ set_working_mc 0x20
             "mc_setbmc 0x20\n"
             "mc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02\n"
             "sel_enable 0x20 100 0x0a\n"
-            "mc_enable 0x20",
+            + "".join(f"{line}\n" for line in self._more())
+            + "mc_enable 0x20",
         )
+
+    def _more(self) -> list[str]:
+        lines = list(self.emulated)
+        if self.fru:
+            data = " ".join(f"0x{each:02x}" for each in self.fru)
+            lines.append(f"mc_add_fru_data 0x20 0 0x{len(self.fru):x} data {data}")
+        return lines
 
     def start(self) -> None:
         """Start the process; it answers a moment later (`await_answer`)."""

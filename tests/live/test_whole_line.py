@@ -161,6 +161,8 @@ def test_sick_bmcs_are_reported_and_come_back_while_the_others_converge(lab: Lab
 
     lab.farm.restart(0)
     lab.farm.set_password(1, lab.farm.password)
+    assert lab.daemon is not None
+    lab.daemon.send_signal(signal.SIGHUP)  # the secret was right: only a person can know
     lab.farm.heal(2)
     converge(lab, names(1, 8))
     assert lab.plan()[0] == 0

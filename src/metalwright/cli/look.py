@@ -19,7 +19,7 @@ from metalwright.errors import MetalwrightError, RepositoryError, SettingsError
 from metalwright.model.desired import Desired
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.observed import Observation, Observed, Power, Reading
+from metalwright.model.observed import ErrorKind, Observation, Observed, Power, Reading
 from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
 
@@ -50,6 +50,8 @@ def live(fleet: Fleet, nodes: Iterable[Node], memory: Memory) -> Observed:
         remembered, seen = memory.nodes.get(name), kept.get(name)
         applied = remembered.applied if remembered is not None else None
         since = max(oldest, applied.at) if applied is not None else oldest
+        if seen is not None and _is_locked_out(seen, now):
+            return True
         return seen is not None and since <= seen.at <= now
 
     missing = [node for node in wanted if not fresh(node.metadata.name)]
@@ -57,6 +59,12 @@ def live(fleet: Fleet, nodes: Iterable[Node], memory: Memory) -> Observed:
     names = {node.metadata.name for node in wanted} - asked.nodes.keys()
     both = {name: kept[name] for name in names if fresh(name)} | dict(asked.nodes)
     return Observed(nodes=FrozenDict(sorted(both.items())))
+
+
+def _is_locked_out(seen: Observation, now: datetime) -> bool:
+    """Whether the BMC refused our credentials a while ago: once more could lock the account."""
+    refused = seen.error is not None and seen.error.kind is ErrorKind.CREDENTIALS
+    return refused and seen.next_attempt_at is not None and now < seen.next_attempt_at
 
 
 def shifted(observed: Observed, by: timedelta) -> Observed:

@@ -20,8 +20,11 @@ ACKNOWLEDGED_DIGITS = 12
 
 
 def driver_line(driven_by: int | None, said: Mapping[str, Any] | None) -> str:
-    """Who drives the fleet, and the last sentence that was said of it."""
+    """Who drives the fleet, the last sentence that was said of it, and below it a line for each
+    alert of its drivers.
+    """
     last = f"{said['sentence']} ({said['at'][:19]}Z)" if said is not None else ""
+    last += "".join(f"\nalert     {each}" for each in (said or {}).get("alerts", ()))
     if driven_by is None:
         return f"daemon    none drives this fleet{f'; the last one said: {last}' if last else ''}"
     who = f"process {driven_by}" if driven_by else "a process that is starting"

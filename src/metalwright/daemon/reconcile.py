@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from metalwright.daemon.alerts import alerts_of
 from metalwright.daemon.fleet import Fleet, observed_nodes
 from metalwright.daemon.former import Former
 from metalwright.daemon.sentence import sentence_of
@@ -51,6 +52,7 @@ class CycleResult:
     observed: Observed | None = None
     report: CycleReport | None = None
     trouble: str = ""
+    alerts: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -246,6 +248,7 @@ class Reconciler:
             observed=observed,
             report=report,
             trouble=self.trouble,
+            alerts=alerts_of(fleet.drivers.values()),
         )
 
 
@@ -273,6 +276,7 @@ def summary(result: CycleResult, findings: Sequence[Finding]) -> str:
             "sentence": result.sentence,
             "revision": plan.revision.id if plan is not None else None,
             "trouble": result.trouble,
+            "alerts": result.alerts,
             "findings": [str(finding) for finding in findings][:FINDINGS_SHOWN_MAX],
         },
         sort_keys=True,

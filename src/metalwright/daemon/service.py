@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
+from metalwright.daemon.alerts import rearm
 from metalwright.daemon.clock import ClockJump, SteadyClock
 from metalwright.daemon.fleet import Fleet, open_fleet, open_repository, sweep_settings
 from metalwright.daemon.log import configure
@@ -56,7 +57,7 @@ class Service:
         self.log = configure(settings.log)
         self._wake, self._stop, self._reload = (threading.Event() for _ in range(3))
         self._set_forward = threading.Event()
-        self._said = ""
+        self._said, self._alerts = "", frozenset[str]()
         self._saved_at: datetime | None = None
         self._last: CycleResult | None = None
         self._pruned_at: datetime | None = None
@@ -169,6 +170,10 @@ class Service:
     def _say(self, reconciler: Reconciler, result: CycleResult) -> None:
         for event in result.report.events if result.report is not None else ():
             self.log.info(event)
+        for alert in result.alerts:
+            if alert not in self._alerts:
+                self.log.warning(alert)
+        self._alerts = frozenset(result.alerts)
         if result.sentence == self._said:
             self.log.debug(result.sentence)
             return
@@ -253,6 +258,8 @@ class Service:
         stamp = _stamp(self.path)
         if not self._reload.is_set() and stamp == self._file_stamp:
             return
+        if self._reload.is_set():
+            rearm(fleet.drivers.values(), fleet.sweeper)
         self._reload.clear()
         self._file_stamp = stamp
         try:

@@ -77,18 +77,34 @@ def read_fru(ask: Ask) -> bytes:
     return bytes(whole)
 
 
-def sensors(ask: Ask) -> Answer:
-    """Every sensor of the BMC that reads something: slow, it reads the whole SDR repository.
-
-    pyghmi's `Command` decodes the records; it is given our session, and asked for nothing else.
+class _Session:
+    """Our session as pyghmi's SDR wants it: its own `Command` would ask the BMC for its maker, and
+    talk to some makers' BMCs over HTTP.
     """
-    from pyghmi.ipmi.command import Command
+
+    def __init__(self, session: Any) -> None:
+        self.raw_command = session.raw_command
+
+    def xraw_command(self, netfn: int, command: int, data: tuple[int, ...] = ()) -> Any:
+        from pyghmi.exceptions import IpmiException
+
+        answer = self.raw_command(netfn=netfn, command=command, data=data)
+        if "error" in answer:
+            raise IpmiException(answer["error"])
+        return {**answer, "data": memoryview(bytearray(answer["data"]))}
+
+    def get_event_constants(self) -> Any:
+        from pyghmi.ipmi.private import constants
+
+        return constants
+
+
+def sensors(ask: Ask) -> Answer:
+    """Every sensor of the BMC that reads something: slow, it reads the whole SDR repository."""
     from pyghmi.ipmi.sdr import SDR
 
-    command = Command.__new__(Command)
-    command.ipmi_session, command._sdrcachedir = ask.session, None
-    command._oemknown, command._oem = False, None
-    repository = SDR(command)
+    session = _Session(ask.session)
+    repository = SDR(session)
     found = []
     for number in list(repository.get_sensor_numbers())[:SENSORS_MAX]:
         sensor = repository.sensors[number]
@@ -100,7 +116,7 @@ def sensors(ask: Ask) -> Answer:
         )
         if "error" in raw:
             continue
-        told = sensor.decode_sensor_reading(command, raw["data"])
+        told = sensor.decode_sensor_reading(session, raw["data"])
         if told.unavailable:
             continue
         value = None if told.value is None else round(float(told.value), 3)
