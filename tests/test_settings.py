@@ -160,3 +160,17 @@ def test_variables_that_are_ours_are_no_strangers() -> None:
     names += ["PORT_8080_TCP_ADDR", "PORT_8080_TCP_PROTO", "WEB_SERVICE_HOST", "WEB_PORT"]
     assert unknown_variables({f"METALWRIGHT_{name}": "" for name in names}) == ()
     assert unknown_variables({"metalwright_branch": "", "METALWRIGHT": "", "HOME": ""}) == ()
+
+
+def test_what_may_be_a_secret_is_not_shown(tmp_path: Path) -> None:
+    for line in (
+        'vault_tokn = "canary"',
+        '[secrets.vault]\ntimeout_s = "canary"',
+        '[drivers.ipmi]\npasswd = "canary"',
+        'secrets_dir = ["canary"]',
+    ):
+        with pytest.raises(SettingsError) as caught:
+            load_settings(_file(tmp_path, line + "\n"))
+        assert "canary" not in str(caught.value)
+    with pytest.raises(SettingsError, match="got 'canary'"):
+        load_settings(_file(tmp_path, 'poll_interval_s = "canary"\n'))

@@ -33,6 +33,7 @@ from metalwright.settings_drivers import DriverSettings
 from metalwright.settings_secrets import SecretsSettings
 
 ENV_PREFIX = "METALWRIGHT_"
+_SECRET = re.compile(r"secret|token|password|url|repository", re.IGNORECASE)
 _NO_SETTINGS = frozenset({"METALWRIGHT_CONFIG", "METALWRIGHT_REWRITE_GOLDEN"})
 """Variables that are no settings: which file to read, and one of the tests'."""
 
@@ -243,9 +244,11 @@ def _explain(where: str, error: ValidationError | SourceError) -> str:
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
         got = problem.get("input")
-        shown = f" (got {got!r})" if isinstance(got, str | int | float | bool) else ""
+        plain = isinstance(got, str | int | float | bool) and not _SECRET.search(name)
+        shown = f" (got {got!r})" if plain else ""
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
             message = "there is no such setting"
+            shown = ""  # it may be a secret that was written to where it does not belong
         lines.append(f"{where}: {name}: {message}{shown}")
     return "\n".join(lines)

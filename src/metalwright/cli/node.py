@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter
@@ -19,6 +19,7 @@ from metalwright.cli.common import (
     settings_from,
 )
 from metalwright.cli.look import Look, look
+from metalwright.cli.sensors import sensor_lines
 from metalwright.cli.standing import instant, rollout_words
 from metalwright.cli.suggest import broken_diff
 from metalwright.daemon.fleet import Fleet, open_fleet
@@ -41,12 +42,16 @@ def register(app: typer.Typer) -> None:
 def show(
     node: NodeArgument,
     repo: RepoOption = None,
+    sensors: Annotated[
+        bool, typer.Option("--sensors", help="Ask its BMC for every sensor, too: slow.")
+    ] = False,
     output: FormatOption = Format.TEXT,
     config: ConfigOption = None,
 ) -> None:
     """Everything known of one node, with its journal.
 
     Example: mw show r640-01
+             mw show r640-01 --sensors
     """
     with open_fleet(
         settings_from(config, repository=repo), drive=False, wake=lambda: None
@@ -54,6 +59,8 @@ def show(
         seen = look(fleet)
         account = _explained(node, seen)
         more = _beside(node, seen, fleet)
+        if sensors:
+            more = (*more, *sensor_lines(fleet, seen.desired.inventory.nodes.get(node)))
         operations = fleet.store.operations(node, OPERATIONS_SHOWN)
         journal = fleet.store.journal(node, JOURNAL_READ_MAX)
     document = seen.desired.inventory.nodes.get(node)
@@ -115,6 +122,10 @@ def _beside(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
         for rollout in seen.plan.rollouts
         if rollout.state not in ROLLOUT_OVER and any(node in wave for wave in rollout.waves)
     ]
+    observation = seen.observed.nodes.get(node)
+    reading = observation.reading if observation is not None else None
+    if reading is not None and reading.health is not None:
+        lines.append(f"health    {reading.health.value}")
     remembered, inventory = seen.memory.nodes.get(node), seen.desired.inventory
     if remembered is not None and remembered.quarantine is not None and node in inventory.nodes:
         lines.append("suggested commit, unless it is mended soon:")
