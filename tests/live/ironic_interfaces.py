@@ -55,6 +55,8 @@ class RigDeploy(fake.FakeDeploy):
         node = task.node
         note("deploy.log", node.name, "begin")
         utils.node_power_action(task, states.POWER_ON)
+        slow = HOME / "faults" / f"{node.name}.slow"
+        time.sleep(float(slow.read_text()) if slow.exists() else 0)
         fake.sleep(CONF.fake.deploy_delay)
         fail_if_told(node, "deploy")
         note("deploy.log", node.name, "end")

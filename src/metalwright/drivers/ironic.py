@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,14 @@ from typing import Any, Final
 from metalwright.drivers.contract import Clock, SecretSource
 from metalwright.drivers.ironic_api import IronicApi, Place
 from metalwright.drivers.ironic_listing import Listing
-from metalwright.drivers.ironic_record import FIELDS, Record, reading_of, record_of
+from metalwright.drivers.ironic_record import (
+    FIELDS,
+    Mark,
+    Record,
+    failed_since,
+    reading_of,
+    record_of,
+)
 from metalwright.drivers.ironic_steps import (
     Interfaces,
     Step,
@@ -81,7 +89,7 @@ class IronicDriver:
         found = self._listing.look(self._ident(node), until)
         touched = self._touched.get(node.metadata.name)
         if touched is None or found.asked_at > touched:
-            return reading_of(found.record, found.macs, found.asked_at)
+            return reading_of(self._proven(found.record, until), found.macs, found.asked_at)
         asked_at = self._clock()
         return reading_of(self._record(found.record.uuid, until), found.macs, asked_at)
 
@@ -155,7 +163,15 @@ class IronicDriver:
             raise NotBegunError(str(error)) from error.__cause__
 
     def _record(self, ident: str, until: float) -> Record:
-        return record_of(self._api.get(f"/nodes/{ident}", until, {"fields": ",".join(FIELDS)}))
+        found = self._api.get(f"/nodes/{ident}", until, {"fields": ",".join(FIELDS)})
+        return self._proven(record_of(found), until)
+
+    def _proven(self, record: Record, until: float) -> Record:
+        """The record with its wipe, where Ironic's history of the node knows of no failure."""
+        if record.wiped is None or record.wiped != record.mark.operation:
+            return record
+        history = self._api.get(f"/nodes/{record.uuid}/history", until, {"detail": "true"})
+        return replace(record, wipe=Mark()) if failed_since(history, record.wipe.wished) else record
 
     def _order(self, record: Record, step: Step, until: float) -> None:
         """Patch, then order. A patch by itself changes nothing about the machine."""

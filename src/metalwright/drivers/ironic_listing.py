@@ -16,7 +16,13 @@ from typing import Any, Final, Protocol
 
 from metalwright.drivers.contract import Clock
 from metalwright.drivers.ironic_record import FIELDS, Record, record_of
-from metalwright.errors import DriverError, NotBegunError, PermanentError, TemporaryError
+from metalwright.errors import (
+    CredentialsError,
+    DriverError,
+    NotBegunError,
+    PermanentError,
+    TemporaryError,
+)
 from metalwright.model.frozen import FrozenDict
 
 PAGE_NODES_MAX: Final = 1_000
@@ -117,7 +123,9 @@ class Listing:
                 asked_at, began = self._clock(), time.monotonic()
             nodes = self._nodes(until)
         except (TemporaryError, PermanentError) as error:
-            good_until = time.monotonic() + min(FAILURE_KEPT_S, self._max_age_s)
+            kept_s = min(FAILURE_KEPT_S, self._max_age_s)
+            # A refused login is not presented again by the API itself, until it is another one.
+            good_until = time.monotonic() + (0 if isinstance(error, CredentialsError) else kept_s)
             return _List(asked_at=asked_at, good_until=good_until, error=error)
         took_s = time.monotonic() - began
         age_s = max(self._max_age_s, took_s / SHARE_MAX) if self._max_age_s else 0.0

@@ -108,8 +108,8 @@ class Record:
 
     @property
     def wiped(self) -> str | None:
-        """The operation whose wipe has ended well: Ironic has taken the node through cleaning, and
-        given it back, since the wipe was marked.
+        """The operation whose wipe has ended: Ironic has taken the node through cleaning, and given
+        it back, since the wipe was marked. It ended well only where `failed_since` knows nothing.
         """
         cleaned = self.state == MANAGEABLE and self.updated_at not in ("", self.wipe.wished)
         return self.wipe.operation if cleaned and self.wipe.operation else None
@@ -145,6 +145,24 @@ def record_of(found: object) -> Record:
         deployed=_mark(_mapping(found.get("instance_info")).get(MARK), "template_digest"),
         wipe=_mark(extra.get(WIPE_MARK), "since"),
     )
+
+
+def failed_since(history: object, since: str) -> bool:
+    """Whether Ironic's history of a node has an error from this instant on: a cleaning that failed,
+    and was tidied up by somebody, looks like one that ended well. What cannot be read failed.
+    """
+    entries = history.get("history") if isinstance(history, Mapping) else None
+    if not isinstance(entries, list):
+        return True
+    try:
+        begun = datetime.fromisoformat(since)
+        return any(
+            datetime.fromisoformat(each["created_at"]) >= begun
+            for each in entries
+            if each.get("severity") == "ERROR"
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return True
 
 
 def reading_of(record: Record, macs: tuple[str, ...], asked_at: datetime) -> Reading:
