@@ -209,7 +209,7 @@ STEPS = (
     ),
     Mutant(
         bug="the evidence of another operation's wipe is accepted",
-        file="execute/advance.py",
+        file="execute/stages.py",
         before="return reading.power is Power.OFF and reading.last_wipe == operation.id",
         after="return reading.power is Power.OFF and reading.last_wipe is not None",
         caught_by=EXECUTE + "test_advance.py",
