@@ -203,7 +203,9 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         clock=clock,
         wall=system_clock,
         random=random.SystemRandom(),
-        credentials_version=partial(_credentials_version, secrets),
+        credentials_version=partial(
+            _credentials_version, secrets, settings.drivers.ironic.credentials
+        ),
         calls_left_s=0.0 if alone else calls_left_s(settings.execute.effect_timeout_s),
         marks=marks,
         told=told,
@@ -229,9 +231,11 @@ def _threads(workers: int, name: str, stack: ExitStack) -> Executor:
     return executor
 
 
-def _credentials_version(secrets: Secrets, node: Node) -> str:
+def _credentials_version(secrets: Secrets, ironic: str | None, node: Node) -> str:
     """Changes when the node's secret does, as far as that is known without waiting."""
     reference = node.spec.bmc.credentials if node.spec.bmc is not None else None
+    if node.spec.driver == "ironic":
+        reference = ironic
     return secrets.version(reference) if reference is not None else ""
 
 

@@ -184,6 +184,8 @@ class IronicDriver:
                 raise NotBegunError(str(error)) from error.__cause__
         if step.path:
             self._api.send("PUT", f"/nodes/{record.uuid}/{step.path}", step.body, until)
+        if step.makes_room:
+            raise NotBegunError(f"Ironic first ends what it was at: {record.state}")
 
     def _soft_timeout_s(self, operation: Operation) -> int | None:
         """Ironic locks the node for as long as it waits for a soft power-off: no longer than we."""

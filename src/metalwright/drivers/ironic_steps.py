@@ -50,7 +50,7 @@ WIPE_STEPS: Final[Mapping[str, str]] = FrozenDict(
 )
 """The clean step of Ironic's Python agent for each level of a wipe."""
 
-_TEARS_DOWN: Final = frozenset({ACTIVE, DEPLOY_FAILED, DEPLOY_WAIT, ERROR})
+_TEARS_DOWN: Final = frozenset({ACTIVE, DEPLOY_FAILED, ERROR})
 _MANAGES: Final = frozenset({ENROLL, CLEAN_FAILED, INSPECT_FAILED, ADOPT_FAILED})
 _MAKES_ANEW: Final = frozenset({Verb.DEPLOY, Verb.REBUILD})
 _POWER_TARGETS: Final[Mapping[EffectKind, str]] = FrozenDict(
@@ -72,11 +72,14 @@ class Interfaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One order: JSON patches of the node first (if any), then a PUT to `path` (if any)."""
+    """One order: JSON patches of the node first (if any), then a PUT to `path` (if any). One that
+    only `makes_room` ends what Ironic was at for somebody else; nothing of ours is begun by it.
+    """
 
     patch: tuple[Json, ...] = ()
     path: str = ""
     body: Json | None = None
+    makes_room: bool = False
 
 
 DONE: Final = Step()
@@ -88,7 +91,8 @@ def power_step(record: Record, kind: EffectKind, soft_timeout_s: int | None = No
     refuse(record)
     target = _POWER_TARGETS[kind]
     level = "power on" if kind is EffectKind.POWER_ON else "power off"
-    if record.power_target is not None and record.power_target.endswith(level):
+    if record.power_target == level and kind is not EffectKind.POWER_OFF:
+        # A power-off on its way may be a soft one that hangs: it does not do for a forced one.
         return DONE
     if record.power == level and record.power_target is None:
         return DONE
@@ -173,6 +177,8 @@ def _is_to_be_deployed(record: Record, operation: Operation, template: ResolvedT
 
 def _towards_bare(record: Record, operation: str, effect: str) -> Step:
     """From an instance, or from a failure, to `available` or `manageable`, erasing nothing."""
+    if record.state == DEPLOY_WAIT:  # Ironic lets nothing be written into such a node
+        return Step(path="states/provision", body=_provision("deleted"), makes_room=True)
     if record.state in _TEARS_DOWN:
         return _order(record, operation, effect, "deleted")
     if record.state in _MANAGES:

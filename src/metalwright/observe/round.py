@@ -265,8 +265,9 @@ class Round:
 
     def _version(self, node: Node, versions: dict[object, str]) -> str:
         """Which credentials the node would be asked with; nodes with one reference share them."""
-        reference = node.spec.bmc.credentials if node.spec.bmc is not None else None
-        if self._credentials_version is None or reference is None:
+        bmc = node.spec.bmc
+        reference = (node.spec.driver, bmc.credentials if bmc is not None else None)
+        if self._credentials_version is None:
             return ""
         if reference not in versions:
             try:
