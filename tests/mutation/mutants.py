@@ -136,7 +136,7 @@ STEPS = (
         file="execute/advance.py",
         before="    if in_doubt(operation) and ours is not None:\n"
         "        resolved = _read_back(operation, ours)",
-        after="    if in_doubt(operation) and ours is None:\n"
+        after="    if in_doubt(operation) and ours is not None and operation.effects < 0:\n"
         "        resolved = _read_back(operation, ours)",
         caught_by=EXECUTE + "test_advance.py",
     ),
