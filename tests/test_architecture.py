@@ -38,7 +38,7 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 300
 
 ROOMS = {"model", "inventory", "schedule", "drivers", "observe", "plan", "execute", "store"}
-ROOMS |= {"history", "boot"}
+ROOMS |= {"history", "boot", "lab"}
 WIRING = {"cli", "daemon"}
 SHARED = {"errors", "settings", "settings_secrets", "settings_drivers", "__init__", "__main__"}
 PURE = {"model", "schedule", "plan", "history"}
@@ -98,7 +98,7 @@ CLOCK_CALLS = {
     *("datetime.datetime.now", "datetime.datetime.utcnow", "datetime.date.today"),
     *("time.time_ns", "time.localtime", "time.gmtime"),
 }
-CLOCK_HOMES = {"daemon", "cli"}
+CLOCK_HOMES = {"daemon", "cli", "lab"}
 
 UNFINISHED = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "WI" + "P"]
 UNCHECKED = re.compile(
@@ -389,7 +389,7 @@ def field_paths(type_: Any, prefix: str = "") -> Iterator[str]:
     for field in dataclasses.fields(type_):
         alias = type_.__pydantic_fields__[field.name].alias
         inner = next(iter(_dataclasses_in(hints[field.name])), None)
-        if inner is None:
+        if inner is None or not dataclasses.fields(inner):
             yield prefix + alias
         else:
             many = "[]" if typing.get_origin(hints[field.name]) is tuple else ""

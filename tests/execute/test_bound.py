@@ -191,9 +191,11 @@ def test_what_is_overdue_already_counts_from_now() -> None:
 
 
 def test_one_attempt_is_bounded_by_its_deadlines() -> None:
-    timeouts = StageTimeouts(soft_power_off=100, power_off=20, wipe=1_000, boot=300, install=2_000)
+    timeouts = StageTimeouts(
+        soft_power_off=100, power_off=20, wipe=1_000, boot=300, install=2_000, validate=400
+    )
     assert attempt_s((Stage.POWER_OFF,), timeouts) == 360 + LATE_S
-    assert attempt_s(tuple(Stage), timeouts) == 3_660 + 4 * LATE_S
+    assert attempt_s(tuple(Stage), timeouts) == 4_060 + 5 * LATE_S
 
 
 def test_a_slot_is_held_no_longer_than_the_longest_attempt_and_its_probe() -> None:

@@ -314,6 +314,10 @@ TEMPLATES = [
         template("a", kernelArgs=["x"] * 200),
         template("b", extends="a", kernelArgs=["x"] * 57))},
         ("x.yaml", 16, "template/too-large")),
+    case("too many checks", {"x.yaml": many(
+        template("a", validation=[{"name": f"a{n}", "ping": {}} for n in range(20)]),
+        template("b", extends="a", validation=[{"name": f"b{n}", "ssh": {}} for n in range(13)]))},
+        ("x.yaml", 16, "template/too-large")),
 ]  # fmt: skip
 
 

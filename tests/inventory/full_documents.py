@@ -20,6 +20,18 @@ def artifact(role: str) -> dict[str, Any]:
     return {"url": f"https://images.lab/{role}", "sha256": SHA}
 
 
+TIMEOUTS = ("softPowerOff", "powerOff", "wipe", "boot", "install", "validate")
+CHECKS: list[dict[str, Any]] = [
+    {"name": "home", "phoneHome": {}},
+    {"name": "hardware", "facts": {}},
+    {"name": "cables", "links": {}},
+    {"name": "disks", "smart": {}},
+    {"name": "ping", "ping": {"count": 3}, "timeout": "5s"},
+    {"name": "ssh", "ssh": {"port": 22}},
+    {"name": "web", "http": {"port": 80, "path": "/x", "status": 200, "scheme": "https"}},
+    {"name": "mount", "command": {"run": "mountpoint /srv", "exitStatus": 0}},
+]
+
 FULL: dict[str, dict[str, Any]] = {
     "Node": {
         "driver": "ipmi",
@@ -46,6 +58,7 @@ FULL: dict[str, dict[str, Any]] = {
             "gpus": 2,
             "disks": [{"serial": "D1", "sizeGb": 960, "rotational": False}],
         },
+        "address": "n1.lab",
         "conductorGroup": "rack-a",
         "hold": {"reason": "a fan is changed", "until": "2027-01-01T00:00:00Z"},
     },
@@ -58,7 +71,8 @@ FULL: dict[str, dict[str, Any]] = {
         "userData": "#cloud-config",
         "vendorData": "#cloud-config",
         "wipe": "metadata",
-        "timeouts": dict.fromkeys(("softPowerOff", "powerOff", "wipe", "boot", "install"), "5m"),
+        "timeouts": dict.fromkeys(TIMEOUTS, "5m"),
+        "validation": CHECKS,
     },
     "Pool": {
         "owner": "ops",
@@ -69,6 +83,9 @@ FULL: dict[str, dict[str, Any]] = {
         "drift": "report",
         "templateEdits": "immediate",
         "dataLossConsent": False,
+        "validation": CHECKS,
+        "releaseQuorum": 90,
+        "replacement": "none",
         "rollout": {
             "canaries": 1,
             "waves": {"nodes": 4},
@@ -89,6 +106,7 @@ FULL: dict[str, dict[str, Any]] = {
         "when": {"start": "2027-01-01T00:00:00Z", "end": "2027-01-02T00:00:00Z"},
         "templateEdits": "at-boundary",
         "dataLossConsent": True,
+        "release": {"quorum": 90},
     },
     "Schedule": {
         "windows": [
@@ -117,7 +135,7 @@ FULL: dict[str, dict[str, Any]] = {
             "labels": {"rack": {"nodesMax": 2, "percentMax": 10}},
         },
         "retries": {"attemptsMax": 3, "backoffMin": "30s", "backoffMax": "1h"},
-        "timeouts": dict.fromkeys(("softPowerOff", "powerOff", "wipe", "boot", "install"), "5m"),
+        "timeouts": dict.fromkeys(TIMEOUTS, "5m"),
         "observationTtl": "2m",
         "acknowledge": ["0123456789abcdef"],
     },

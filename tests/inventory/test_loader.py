@@ -92,6 +92,24 @@ def test_a_template_takes_from_its_parents_what_it_does_not_say(load: Load) -> N
     assert (grand.wipe, resolved["base"].wipe) == (WipePolicy.FULL, WipePolicy.NONE)
 
 
+def test_checks_of_parents_add_up_and_a_childs_takes_the_place_of_its_parents(load: Load) -> None:
+    ping, ssh = {"name": "ping", "ping": {}}, {"name": "ssh", "ssh": {}}
+    better = {"name": "ping", "ping": {"count": 3}}
+    files = fleet() | {
+        "templates.yaml": many(
+            template(validation=[ping, ssh]),
+            template("child", extends="base", validation=[{"name": "web", "http": {}}, better]),
+        )
+    }
+    resolved = load(files).resolved
+    names = [
+        (check.name, check.ping and check.ping.count) for check in resolved["child"].validation
+    ]
+    assert names == [("ping", 3), ("ssh", None), ("web", None)]
+    assert [check.name for check in resolved["base"].validation] == ["ping", "ssh"]
+    assert resolved["child"].digest == resolved["base"].digest
+
+
 def test_a_digest_covers_what_boots_and_nothing_else(load: Load) -> None:
     base = fleet()
     digest = load(base).resolved["base"].digest
@@ -103,6 +121,7 @@ def test_a_digest_covers_what_boots_and_nothing_else(load: Load) -> None:
         {"images.yaml": image().replace("https://i.lab", "http://elsewhere")},
         {"images.yaml": image("other"), "templates.yaml": template(image="other")},
         {"templates.yaml": "# a comment\n" + template(wipe="full", timeouts={"boot": "9m"})},
+        {"templates.yaml": template(validation=[{"name": "ping", "ping": {}}])},
         {"images.yaml": image("live", "kernel", "initrd", "disk")},
     ]
     for change in same:

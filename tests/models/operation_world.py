@@ -7,6 +7,7 @@ refused or lost in a crash; observations are late, stale, empty, of another mach
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -25,7 +26,9 @@ from metalwright.execute.situation import (
     Supersede,
     Wait,
 )
+from metalwright.model.checks import Check, PhoneHome, Ping, Verdict
 from metalwright.model.documents import Metadata, Node
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.hardware import Bmc, NodeSpec
 from metalwright.model.identity import Match, compare_identity
 from metalwright.model.observed import (
@@ -49,11 +52,13 @@ from metalwright.model.operation import (
 from metalwright.model.policy import StageTimeouts
 from metalwright.model.template import Method, WipePolicy
 
-TIMEOUTS = StageTimeouts(soft_power_off=60, power_off=30, wipe=120, boot=90, install=150)
+TIMEOUTS = StageTimeouts(
+    soft_power_off=60, power_off=30, wipe=120, boot=90, install=150, validate=70
+)
 TTL_S = 40.0
 SETTLE_S = 5.0
 TRIES_MAX = 3
-SPAN_MAX_S = 2.0 * (60 + 30 + 120 + 90 + 150 + 5 * TTL_S)
+SPAN_MAX_S = 2.0 * (60 + 30 + 120 + 90 + 150 + 70 + 6 * TTL_S)
 """More than all deadlines of an attempt, and a probe after each."""
 
 SAME = Identity(serial="S-n1")
@@ -63,7 +68,8 @@ NODE = Node(
     spec=NodeSpec(driver="fake", bmc=Bmc(address="192.0.2.1"), serial="S-n1"),
 )
 WIPED = a_target(method=Method.DISK, wipe=WipePolicy.FULL)
-STAGES = (Stage.POWER_OFF, Stage.WIPE, Stage.BOOT, Stage.INSTALLING)
+STAGES = tuple(Stage)
+CHECKS = (Check(name="ping", ping=Ping()), Check(name="home", phone_home=PhoneHome()))
 
 
 def a_running_operation() -> Operation:
@@ -109,6 +115,7 @@ class World:
     node: Node | None = NODE
     superseded: str = ""
     capabilities: frozenset[EffectKind] = frozenset(EffectKind)
+    verdicts: Mapping[str, Verdict] = FrozenDict()
     in_flight: bool = False
     ended: Decision | None = None
     log: list[str] = field(default_factory=list)
@@ -126,6 +133,8 @@ class World:
             tries_max=TRIES_MAX,
             settle_s=SETTLE_S,
             superseded=self.superseded or gone,
+            checks=CHECKS if self.operation.stage is Stage.VALIDATING else (),
+            verdicts=self.verdicts,
         )
 
     def pass_s(self, seconds: float) -> None:
@@ -141,14 +150,27 @@ class World:
             error=error if reading is None else None,
         )
 
+    def hears(self, *passed: bool, age_s: float = 0.0) -> None:
+        """What the checks come to, one after the other; those that are left out say nothing."""
+        at = self.now - timedelta(seconds=age_s)
+        self.verdicts = FrozenDict(
+            {
+                check.name: Verdict(at=at, passed=well, message="" if well else "no answer")
+                for check, well in zip(CHECKS, passed, strict=False)
+            }
+        )
+
     def answers(self, error: Exception | None) -> None:
         """The driver comes back."""
         self.in_flight = False
         self.operation = answered(self.operation, error, self.now)
 
     def crash(self) -> None:
-        """The process dies and another one starts: what was in flight is never heard of again."""
+        """The process dies and another one starts: what was in flight is never heard of again, and
+        what the checks came to is forgotten.
+        """
         self.in_flight = False
+        self.verdicts = FrozenDict()
         self.started_at = self.now
 
     def step(self) -> Decision | None:
@@ -185,6 +207,7 @@ def check(before: Operation, situation: Situation, decision: Decision) -> None:
             _check_reading(situation)
         case Finish():
             _check_reading(situation)
+            _check_verdicts(before, situation)
             assert before.stage is before.stages[-1]
             assert reading is not None
             assert reading.power is (Power.OFF if before.stage is Stage.POWER_OFF else Power.ON)
@@ -217,6 +240,15 @@ def _check_reading(situation: Situation) -> None:
     if situation.node is not None:
         match = compare_identity(situation.node.spec, observation.reading.identity).match
         assert match is not Match.OTHER, "another machine was taken for this one"
+
+
+def _check_verdicts(operation: Operation, situation: Situation) -> None:
+    """Every check has passed, in the stage and not before it."""
+    for check in situation.checks:
+        verdict = situation.verdicts[check.name]
+        assert verdict.passed, "a failed check was taken for a pass"
+        assert operation.entered_at is not None
+        assert verdict.at >= operation.entered_at, "a pass of an earlier boot was taken for one"
 
 
 def _check_effect(before: Operation, situation: Situation, after: Operation) -> None:

@@ -37,6 +37,7 @@ INTENTS: dict[Stage, tuple[EffectKind | None, ...]] = {
     Stage.WIPE: (None, EffectKind.WIPE, EffectKind.POWER_OFF),
     Stage.BOOT: (None, EffectKind.SET_BOOT_DEVICE, EffectKind.POWER_ON),
     Stage.INSTALLING: (None,),
+    Stage.VALIDATING: (None,),
 }
 ERRORS: tuple[Exception | None, ...] = (
     None,
@@ -75,6 +76,7 @@ def every_state(tries_of: Iterable[int] = range(TRIES_MAX + 1)) -> Iterator[Oper
                 intent_at=at(10),
                 acknowledged_at=at(11),
                 seen_at=at(5),
+                entered_at=at(12),
                 stage_deadline_at=at(19 if late else 200),
             )
             yield told
@@ -84,9 +86,20 @@ def every_state(tries_of: Iterable[int] = range(TRIES_MAX + 1)) -> Iterator[Oper
                 yield replace(told, intent_at=None, acknowledged_at=None)
 
 
+HEARD: tuple[tuple[tuple[bool, ...], float], ...] = (
+    ((), 0.0),
+    ((True,), 0.0),
+    ((True, False), 0.0),
+    ((True, True), 0.0),
+    ((True, True), 8.0),
+    ((True, True), 9.0),
+)
+"""What the checks said, and how long ago; the last is from before the stage was entered."""
+
+
 def test_no_decision_from_any_state_breaks_a_promise() -> None:
     """Every state in every situation: 180 states and 28 answers of seven ages, wanted or not, ours
-    to touch or not, left by another process or our own.
+    to touch or not, left by another process or our own; while validating, checks of all kinds.
     """
     decided = 0
     for operation, reading, age_s in itertools.product(every_state(), READINGS, AGES_S):
@@ -96,9 +109,11 @@ def test_no_decision_from_any_state_breaks_a_promise() -> None:
             world = World(operation=operation, now=at(20), node=node, superseded=superseded)
             world.started_at = at(12) if restarted else START - timedelta(days=1)
             world.sees(reading, age_s)
-            situation = world.situation()
-            check(operation, situation, decide(operation, situation))
-            decided += 1
+            for passed, ago_s in HEARD if operation.stage is Stage.VALIDATING else HEARD[:1]:
+                world.hears(*passed, age_s=ago_s)
+                situation = world.situation()
+                check(operation, situation, decide(operation, situation))
+                decided += 1
     assert decided > 200_000
 
 
@@ -106,8 +121,9 @@ def as_asked(world: World) -> Reading | None:
     """A machine that does what it is told, at once."""
     operation = world.operation
     kind = operation.intent.kind if operation.intent is not None else None
-    on = operation.stage in (Stage.BOOT, Stage.INSTALLING) and kind in (None, EffectKind.POWER_ON)
-    begun = operation.stage is Stage.INSTALLING or kind is not None
+    boots = (Stage.BOOT, Stage.INSTALLING, Stage.VALIDATING)
+    on = operation.stage in boots and kind in (None, EffectKind.POWER_ON)
+    begun = operation.stage is not Stage.BOOT or kind is not None
     return a_reading(Power.ON if on and begun else Power.OFF, told="all")
 
 
@@ -117,6 +133,9 @@ def always(reading: Reading | None) -> Callable[[World], Reading | None]:
 
 MACHINES: dict[str, Callable[[World], Reading | None]] = {
     "as asked": as_asked,
+    "fails its checks": as_asked,
+    "passes one check only": as_asked,
+    "says nothing of its checks": as_asked,
     "silent": always(None),
     "always on": always(a_reading(Power.ON)),
     "always off": always(a_reading(Power.OFF)),
@@ -127,7 +146,15 @@ MACHINES: dict[str, Callable[[World], Reading | None]] = {
 }
 
 
-def to_its_end(world: World, machine: Callable[[World], Reading | None], answer: str) -> None:
+PASSED: dict[str, tuple[bool, ...]] = {
+    "fails its checks": (True, False),
+    "passes one check only": (True,),
+    "says nothing of its checks": (),
+}
+"""What the checks of a machine come to; those of the others pass."""
+
+
+def to_its_end(world: World, machine: str, answer: str) -> None:
     """Let time pass with a machine and a BMC that never change; it has to end."""
     until = world.now + timedelta(seconds=SPAN_MAX_S)
     while world.ended is None:
@@ -137,7 +164,8 @@ def to_its_end(world: World, machine: Callable[[World], Reading | None], answer:
             world.crash()
         elif world.in_flight:
             world.answers(TemporaryError("busy") if answer == "busy" else None)
-        world.sees(machine(world), age_s=1.0)
+        world.sees(MACHINES[machine](world), age_s=1.0)
+        world.hears(*PASSED.get(machine, (True, True)), age_s=1.0)
         for _ in range(16):
             if world.step() is None or world.in_flight:
                 break
@@ -152,12 +180,12 @@ def test_every_state_has_an_exit_in_bounded_time(
     ends = set()
     for operation in every_state(tries_of=(0, TRIES_MAX - 1)):
         world = World(operation=operation, now=at(20), superseded=superseded)
-        to_its_end(world, MACHINES[machine], answer)
+        to_its_end(world, machine, answer)
         ends.add(type(world.ended))
     if machine == "as asked" and answer == "yes" and not superseded:
         assert Finish in ends
     assert (Supersede in ends) is bool(superseded)
-    if machine == "silent" and not superseded:
+    if (machine == "silent" or machine in PASSED) and not superseded:
         assert ends == {Fail}
 
 
@@ -176,6 +204,10 @@ class OperationModel(RuleBasedStateMachine):
     def is_observed(self, reading: Reading | None, age_s: float) -> None:
         """In any order: a late answer may replace a younger one."""
         self.world.sees(reading, age_s)
+
+    @rule(passed=st.sampled_from([each for each, _ in HEARD]), age_s=st.sampled_from(AGES_S))
+    def checks_are_made(self, passed: tuple[bool, ...], age_s: float) -> None:
+        self.world.hears(*passed, age_s=age_s)
 
     @rule()
     def does_as_asked(self) -> None:
@@ -214,7 +246,7 @@ class OperationModel(RuleBasedStateMachine):
     def nothing_changes_any_more(self, machine: str, answer: str) -> None:
         """From here an end is in sight; the way itself goes on as if nobody had looked."""
         here = replace(self.world, log=list(self.world.log))
-        to_its_end(here, MACHINES[machine], answer)
+        to_its_end(here, machine, answer)
 
     @invariant()
     def it_has_a_deadline_unless_it_has_ended(self) -> None:

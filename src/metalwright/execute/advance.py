@@ -37,18 +37,17 @@ from metalwright.execute.situation import (
     looked_at,
     probed,
     seconds,
-    timed_out,
 )
 from metalwright.execute.stages import (
     boot_effect,
     identity_check,
-    is_done,
     is_ours,
     may_stop,
     progress_of,
     seen,
     unproven,
 )
+from metalwright.execute.validating import is_over, too_late, validating
 from metalwright.model.altered import altered
 from metalwright.model.identity import Match
 from metalwright.model.observed import Phase, Power, Reading
@@ -74,7 +73,7 @@ def decide(operation: Operation, situation: Situation) -> Decision:
         return _failed(operation, situation, operation.last_error)
     reading = evidence(operation, situation)
     ours = reading if reading is not None and is_ours(situation.node, reading) else None
-    if ours is not None and is_done(operation, ours):
+    if ours is not None and is_over(operation, ours, situation):
         return _leave(operation, situation)
     if situation.superseded and may_stop(operation, ours):
         if situation.node is None or let_go(operation, situation):
@@ -87,7 +86,7 @@ def decide(operation: Operation, situation: Situation) -> Decision:
     if _out_of_time(operation, situation):
         if situation.node is not None and not looked_at(situation):
             return Wait(why="is asked before its time counts as over")
-        return _failed(operation, situation, timed_out(operation, reading, situation))
+        return _failed(operation, situation, too_late(operation, reading, situation))
     if situation.node is None:
         return Wait(why="is not ours to touch", until=operation.stage_deadline_at)
     if reading is None:
@@ -263,6 +262,7 @@ _NEXT: Mapping[Stage, Callable[[Operation, Reading, Situation], Decision]] = {
     Stage.WIPE: _wipe,
     Stage.BOOT: _boot,
     Stage.INSTALLING: _installing,
+    Stage.VALIDATING: validating,
 }
 
 

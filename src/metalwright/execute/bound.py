@@ -52,6 +52,7 @@ def attempt_s(stages: Iterable[Stage], timeouts: StageTimeouts) -> float:
         Stage.WIPE: timeouts.wipe,
         Stage.BOOT: timeouts.boot,
         Stage.INSTALLING: timeouts.install,
+        Stage.VALIDATING: timeouts.validate,
     }
     return float(sum(longest[stage] + LATE_S for stage in stages))
 
@@ -61,20 +62,23 @@ def hold_s(inventory: Inventory, operations: Iterable[Operation]) -> float:
     of this revision. The probe that ends a failed attempt takes the life of an observation.
     """
     rules = inventory.rules
+    beside = any(pool.spec.validation for pool in inventory.pools.values())
     longest = attempt_s((Stage.POWER_OFF, Stage.BOOT), _declared(None, rules))
     for template in inventory.resolved.values():
-        longest = max(longest, _attempt_s(_stages(template), template, rules))
+        stages = _stages(template, checked=beside or bool(template.validation))
+        longest = max(longest, _attempt_s(stages, template, rules))
     known = {(operation.stages, operation.target.template) for operation in operations}
     for stages, applied in known:
         longest = max(longest, _attempt_s(stages, applied, rules))
     return longest + rules.observation_ttl + _tokens_s(rules)
 
 
-def _stages(template: ResolvedTemplate) -> tuple[Stage, ...]:
+def _stages(template: ResolvedTemplate, *, checked: bool) -> tuple[Stage, ...]:
     """Everything that a deployment of a template can go through."""
     wipe = (Stage.WIPE,) if template.wipe is not WipePolicy.NONE else ()
     install = (Stage.INSTALLING,) if template.method is Method.DISK else ()
-    return (Stage.POWER_OFF, *wipe, Stage.BOOT, *install)
+    validate = (Stage.VALIDATING,) if checked else ()
+    return (Stage.POWER_OFF, *wipe, Stage.BOOT, *install, *validate)
 
 
 def _attempt_s(

@@ -6,7 +6,7 @@ after the transaction is durable.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from metalwright.execute.changes import Changes, Surroundings
@@ -16,9 +16,11 @@ from metalwright.execute.life import answered
 from metalwright.execute.operations import Operations
 from metalwright.execute.report import CycleReport
 from metalwright.execute.steps import NOT_OURS, Steps, View
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Commit
-from metalwright.model.operation import Operation, OperationState
+from metalwright.model.operation import Operation, OperationState, Stage
 from metalwright.model.plan import Action, Cause, Fate, InProgress, Plan
+from metalwright.model.validation import Validation
 
 
 class Cycle:
@@ -123,6 +125,24 @@ class Cycle:
     def busy(self) -> frozenset[str]:
         """The nodes of running operations, and those that could start were they observed."""
         return frozenset(self._operations.running) | self._unobserved
+
+    def validations(self) -> Mapping[str, Validation]:
+        """The nodes that are validated now, and what they have to pass."""
+        found = {}
+        for name, operation in self._operations.running.items():
+            node, since = self._view.node(name), operation.entered_at
+            if operation.stage is not Stage.VALIDATING or node is None or since is None:
+                continue
+            template = operation.target.template
+            found[name] = Validation(
+                node=node,
+                operation_id=operation.id,
+                attempt=operation.fence,
+                template_digest=template.digest if template is not None else "",
+                since=since,
+                checks=self._view.gate(operation)[0],
+            )
+        return FrozenDict(found)
 
     def next_due_at(self) -> datetime | None:
         """The earliest instant after now at which time alone changes something."""

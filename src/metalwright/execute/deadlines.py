@@ -1,7 +1,8 @@
 """How long a stage may take, and who said so: the template, the policy, experience, or nobody.
 
 Pure. The time for shutting a system down is never learnt: that others were quick is no reason to
-switch off a machine that still writes its data.
+switch off a machine that still writes its data. Nor is the time for passing the checks: what a
+check waits for (a cluster, a file system that is mended) is not the machine's own pace.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _FIELDS: Final[Mapping[Stage, str]] = FrozenDict(
         Stage.WIPE: "wipe",
         Stage.BOOT: "boot",
         Stage.INSTALLING: "install",
+        Stage.VALIDATING: "validate",
     }
 )
 """The time-out that bounds a stage from its entry."""

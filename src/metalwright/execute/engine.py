@@ -20,9 +20,11 @@ from metalwright.execute.operations import Operations
 from metalwright.execute.ports import Journal, Provisioner, Random
 from metalwright.execute.report import CycleReport
 from metalwright.execute.steps import View
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Observed
 from metalwright.model.plan import Plan
+from metalwright.model.validation import Validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,8 @@ class Engine:
         self._draining = False
         self._busy: frozenset[str] | None = None
         self._next_due_at: datetime | None = None
+        self.validations: Mapping[str, Validation] = FrozenDict()
+        """The nodes that are validated since the last cycle, and what they have to pass."""
 
     def carry_out(
         self, plan: Plan, inventory: Inventory, observed: Observed, now: datetime
@@ -92,6 +96,7 @@ class Engine:
         cycle.start()
         self._busy = cycle.busy()
         self._next_due_at = cycle.next_due_at()
+        self.validations = cycle.validations()
         return cycle.report()
 
     @property

@@ -27,7 +27,13 @@ from metalwright.model.waiting import Answer, Room, Waiting
 MEDIAN: Final = 0.5
 
 GUESSES_S: Final[Mapping[Stage, float]] = FrozenDict(
-    {Stage.POWER_OFF: 30.0, Stage.WIPE: 60.0, Stage.BOOT: 240.0, Stage.INSTALLING: 600.0}
+    {
+        Stage.POWER_OFF: 30.0,
+        Stage.WIPE: 60.0,
+        Stage.BOOT: 240.0,
+        Stage.INSTALLING: 600.0,
+        Stage.VALIDATING: 30.0,
+    }
 )
 """What a stage takes on servers of the last decade, while nothing was measured yet; never more
 than it may.
@@ -86,6 +92,7 @@ class Durations:
             Stage.WIPE: timeouts.wipe,
             Stage.BOOT: timeouts.boot,
             Stage.INSTALLING: timeouts.install,
+            Stage.VALIDATING: timeouts.validate,
         }[stage]
 
     def all(self, stages: Sequence[Stage], node: str, target: Target) -> Span:

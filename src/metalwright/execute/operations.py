@@ -11,15 +11,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from metalwright.execute.comparing import changed
 from metalwright.execute.line import Line
 from metalwright.execute.ports import Journal
+from metalwright.model.checks import Check, Verdict
 from metalwright.model.documents import Node
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Inventory
 from metalwright.model.limits import demand_of, is_retry, scopes_of
 from metalwright.model.observed import Observation
 from metalwright.model.operation import Memory, Operation, OperationState
+
+Gate = tuple[tuple[Check, ...], Mapping[str, Verdict]]
+"""The checks of a machine that is validated, and the latest verdict of each."""
+
+NO_GATE: Final[Gate] = ((), FrozenDict())
+"""What a machine that is not validated has to pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,7 @@ class Standstill:
     observation: Observation | None
     node: Node | None
     superseded: str
+    gate: Gate
     why: str
     until: datetime | None
 
@@ -39,6 +49,7 @@ class Standstill:
         observation: Observation | None,
         node: Node | None,
         superseded: str,
+        gate: Gate,
         now: datetime,
     ) -> bool:
         """Whether deciding anew would come to the same."""
@@ -47,6 +58,7 @@ class Standstill:
             and self.observation is observation
             and self.node is node
             and self.superseded == superseded
+            and self.gate == gate
             and (self.until is None or now < self.until)
         )
 

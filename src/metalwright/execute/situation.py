@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from metalwright.model.checks import Check, Verdict
 from metalwright.model.documents import Node
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observation, Power, Reading
 from metalwright.model.operation import EffectKind, Operation, Stage
 from metalwright.model.policy import StageTimeouts
 
 AWAITS_START: Final = "a start token"
+
+CHECK_ROUND_S: Final = 30.0
+"""Until every check of a machine had its turn, beside the time that the check itself takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +29,8 @@ class Situation:
     reach the machine for `predecessor_s` from then on. `superseded` says why
     the operation is not wanted any more, and is empty while it is. `settle_s` is how long a BMC may
     take to show what it was told. `power_on_at` is when a start rate lets the node be powered on;
-    `None` where no rate applies to it.
+    `None` where no rate applies to it. `checks` are those that the node has to pass while it is
+    validated, `verdicts` the latest of each by its name.
     """
 
     now: datetime
@@ -38,6 +45,8 @@ class Situation:
     superseded: str = ""
     power_on_at: datetime | None = None
     predecessor_s: float = 0.0
+    checks: tuple[Check, ...] = ()
+    verdicts: Mapping[str, Verdict] = field(default_factory=FrozenDict)
 
     @property
     def alone_at(self) -> datetime:
@@ -115,6 +124,7 @@ def entry_timeout_s(stage: Stage, timeouts: StageTimeouts) -> int:
         Stage.WIPE: timeouts.wipe,
         Stage.BOOT: timeouts.boot,
         Stage.INSTALLING: timeouts.install,
+        Stage.VALIDATING: timeouts.validate,
     }[stage]
 
 
@@ -210,9 +220,12 @@ def looked_at(situation: Situation) -> bool:
 
 def fails_at(operation: Operation, situation: Situation) -> datetime | None:
     """When the stage has failed. A soft power-off that ran out of time is forced first, for which
-    the node has to be observed: that is given the time of a forced one.
+    the node has to be observed: that is given the time of a forced one. A machine that was to be
+    validated while no daemon ran is given the time of one round of its checks.
     """
     deadline = operation.stage_deadline_at
+    if operation.stage is Stage.VALIDATING and deadline is not None:
+        return max(deadline, _checked_once_by(operation, situation))
     intent = operation.intent
     forced = intent is not None and intent.kind is EffectKind.POWER_OFF
     if deadline is None or operation.stage is not Stage.POWER_OFF or forced:
@@ -220,6 +233,15 @@ def fails_at(operation: Operation, situation: Situation) -> datetime | None:
     if situation.node is None:
         return deadline
     return deadline + seconds(situation.timeouts.power_off)
+
+
+def _checked_once_by(operation: Operation, situation: Situation) -> datetime:
+    """When each check was made once by this process, if it entered the stage before it began."""
+    entered_at = operation.entered_at
+    if entered_at is None or entered_at >= situation.started_at or not situation.checks:
+        return situation.started_at
+    longest_s = max(check.timeout for check in situation.checks)
+    return situation.started_at + seconds(longest_s + CHECK_ROUND_S)
 
 
 def timed_out(operation: Operation, reading: Reading | None, situation: Situation) -> str:

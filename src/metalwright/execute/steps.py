@@ -13,7 +13,7 @@ from metalwright.execute.advance import decide
 from metalwright.execute.changes import Changes, Surroundings
 from metalwright.execute.deadlines import Deadlines, learnt_timeouts, stage_timeouts
 from metalwright.execute.effects import Task
-from metalwright.execute.operations import Operations, Standstill
+from metalwright.execute.operations import NO_GATE, Gate, Operations, Standstill
 from metalwright.execute.situation import (
     AWAITS_START,
     Decision,
@@ -33,7 +33,7 @@ from metalwright.execute.starts import Starts
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.hardware import Lifecycle
-from metalwright.model.inventory import Inventory
+from metalwright.model.inventory import Inventory, checks_of
 from metalwright.model.limits import is_retry
 from metalwright.model.observed import Observed
 from metalwright.model.operation import (
@@ -48,6 +48,8 @@ from metalwright.model.policy import PolicySpec
 
 STEPS_MAX = 16
 """Decisions about one operation in one cycle: stages that are done already are left at once."""
+
+_ASKS_NOTHING = frozenset({Stage.INSTALLING, Stage.VALIDATING})
 
 NOT_OURS = "git no longer lets us touch this node"
 
@@ -69,6 +71,17 @@ class View:
         """The node as git declares it; `None` where git does not let us change it."""
         node = self.inventory.nodes.get(name) if self.inventory is not None else None
         return node if node is not None and node.spec.lifecycle is Lifecycle.MANAGED else None
+
+    def gate(self, operation: Operation) -> Gate:
+        """What the node has to pass now, and what is known of that; nothing in another stage."""
+        if operation.stage is not Stage.VALIDATING:
+            return NO_GATE
+        template = operation.target.template
+        if self.inventory is None:
+            checks = template.validation if template is not None else ()
+        else:
+            checks = checks_of(self.inventory, operation.pool, template)
+        return checks, self.observed.checks.get(operation.node, NO_GATE[1])
 
 
 class Steps:
@@ -92,7 +105,8 @@ class Steps:
             return
         observation, node = self._view.observed.nodes.get(name), self._view.node(name)
         still = self._operations.standing.get(name)
-        if still and still.holds(operation, observation, node, superseded, self._view.now):
+        gate = self._view.gate(operation)
+        if still and still.holds(operation, observation, node, superseded, gate, self._view.now):
             self._wait(still.why, still.until)
             return
         for _ in range(STEPS_MAX):
@@ -101,18 +115,19 @@ class Steps:
             if isinstance(decision, Wait):
                 until = _ends_at(decision, operation, situation)
                 self._operations.standing[name] = Standstill(
-                    operation, observation, node, superseded, decision.why, until
+                    operation, observation, node, superseded, gate, decision.why, until
                 )
                 self._wait(decision.why, until)
                 return
             after = self._act(operation, decision, superseded)
             if after is None:
                 return
-            operation = after
+            operation, gate = after, self._view.gate(after)
 
     def situation(self, operation: Operation, superseded: str) -> Situation:
         """All that a decision about the operation is made from."""
         view, node = self._view, self._view.node(operation.node)
+        checks, verdicts = view.gate(operation)
         provisioner = self._around.provisioners.get(node.spec.driver) if node is not None else None
         if node is None and not superseded:
             superseded = NOT_OURS
@@ -129,6 +144,8 @@ class Steps:
             settle_s=self._around.settle_s,
             superseded=superseded,
             power_on_at=self.starts.free_at(node) if node is not None else None,
+            checks=checks,
+            verdicts=verdicts,
         )
 
     def in_flight(self, node: str) -> bool:
@@ -222,7 +239,7 @@ class Steps:
         stage = operation.stage
         if superseded or entered_at is None or node is None or stage is None:
             return
-        did_nothing = operation.effects == 0 and stage is not Stage.INSTALLING
+        did_nothing = operation.effects == 0 and stage not in _ASKS_NOTHING
         took_s = (self._view.now - entered_at).total_seconds()
         if did_nothing or took_s < 0 or entered_at < self._around.started_at:
             return

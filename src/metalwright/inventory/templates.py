@@ -13,6 +13,7 @@ from typing import Any, Final
 from metalwright.inventory.codes import Code
 from metalwright.inventory.problems import Declarations, Declared, Problem
 from metalwright.inventory.yaml_builder import Path
+from metalwright.model.checks import CHECKS_MAX, joined
 from metalwright.model.digest import digest_of
 from metalwright.model.documents import BootTemplate
 from metalwright.model.inventory import ResolvedTemplate
@@ -130,15 +131,15 @@ def _fold(declared: Declarations, name: str, chain: Chain) -> ResolvedTemplate |
         return [_without_image(template, method, image_name, missing)]
     arguments = tuple(argument for spec in reversed(specs) for argument in spec.kernel_args)
     if len(arguments) > KERNEL_ARGS_MAX:
-        return [
-            Problem(
-                source=template.source,
-                way=("spec", "kernelArgs"),
-                code=Code.TEMPLATE_TOO_LARGE,
-                message=f"has {len(arguments)} kernel arguments with those of its parents;"
-                f" at most {KERNEL_ARGS_MAX}",
-            )
-        ]
+        said = (
+            f"{len(arguments)} kernel arguments with those of its parents; at most"
+            f" {KERNEL_ARGS_MAX}"
+        )
+        return [_too_large(template, "kernelArgs", said)]
+    validation = joined(*(spec.validation for spec in reversed(specs)))
+    if len(validation) > CHECKS_MAX:
+        said = f"{len(validation)} checks with those of its parents; at most {CHECKS_MAX}"
+        return [_too_large(template, "validation", said)]
     user_data = next((spec.user_data for spec in specs if spec.user_data is not None), None)
     vendor_data = next((spec.vendor_data for spec in specs if spec.vendor_data is not None), None)
     return ResolvedTemplate(
@@ -151,7 +152,17 @@ def _fold(declared: Declarations, name: str, chain: Chain) -> ResolvedTemplate |
         vendor_data=vendor_data,
         wipe=next((spec.wipe for spec in specs if spec.wipe is not None), WipePolicy.NONE),
         timeouts=_timeouts([spec.timeouts for spec in specs]),
+        validation=validation,
         digest=_digest(method, image, arguments, user_data, vendor_data),
+    )
+
+
+def _too_large(template: Declared[BootTemplate], field: str, said: str) -> Problem:
+    return Problem(
+        source=template.source,
+        way=("spec", field),
+        code=Code.TEMPLATE_TOO_LARGE,
+        message=f"has {said}",
     )
 
 

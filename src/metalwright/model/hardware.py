@@ -135,7 +135,9 @@ class Hold:
 class NodeSpec:
     """One physical machine. `conductor_group` (Ironic's word) names the backend that serves it.
 
-    `ironic_node` is its UUID or name in Ironic; without it, Ironic knows it by the node's name.
+    `address` is where the machine's own system answers, for the checks that validate it; without it
+    the node's name is looked up. `ironic_node` is its UUID or name in Ironic; without it, Ironic
+    knows it by the node's name.
     """
 
     driver: DriverName
@@ -146,6 +148,7 @@ class NodeSpec:
     system_uuid: SystemUuid | None = None
     nics: Annotated[tuple[Nic, ...], Field(max_length=64)] = ()
     properties: Properties = Field(default_factory=Properties)
+    address: Address | None = None
     conductor_group: Name | None = None
     ironic_node: IronicNode | None = None
     hold: Hold | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from metalwright.model.checks import Check, joined
 from metalwright.model.documents import (
     Assignment,
     Freeze,
@@ -64,8 +65,8 @@ class ResolvedTemplate:
     """A boot template with its parents folded in and its image looked up.
 
     `name` is for people; `digest` (64 hexadecimal digits) covers what the node would boot and
-    nothing else, so that a rename, a comment or another time-out is not a change. `chain` has the
-    names of this template and its parents, nearest first.
+    nothing else, so that a rename, a comment, a check or another time-out is not a change. `chain`
+    has the names of this template and its parents, nearest first.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ResolvedTemplate:
     vendor_data: str | None = None
     wipe: WipePolicy = WipePolicy.NONE
     timeouts: Timeouts = field(default_factory=Timeouts)
+    validation: tuple[Check, ...] = ()
     digest: str = ""
 
 
@@ -105,6 +107,24 @@ class Inventory:
     def rules(self) -> PolicySpec:
         """The policy in force: the declared one, or the defaults."""
         return self.policy.spec if self.policy is not None else DEFAULT_RULES
+
+
+def checks_of(
+    inventory: Inventory, pool: str, template: ResolvedTemplate | None
+) -> tuple[Check, ...]:
+    """The checks that a node of this pool has to pass when it was brought to this template.
+
+    Those of the revision count, also for what an older one began: a check that was wrong is mended
+    by a commit. Where the revision has another template of this name, or none, the given one's do.
+    """
+    declared = inventory.pools.get(pool)
+    beside = declared.spec.validation if declared is not None else ()
+    if template is None:
+        return beside
+    current = inventory.resolved.get(template.name)
+    if current is None or current.digest != template.digest:
+        current = template
+    return joined(current.validation, beside) if beside else current.validation
 
 
 def attributes(node: Node, pool: str | None = None) -> dict[str, str | int]:

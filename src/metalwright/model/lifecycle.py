@@ -108,6 +108,13 @@ STAGE_LIVES: tuple[StageLife, ...] = (
         timeouts=("install",),
         read_back="nothing was asked",
     ),
+    StageLife(
+        stage=Stage.VALIDATING,
+        asked="nothing: the checks look at the machine",
+        done="power is on, and every check has passed since the stage began",
+        timeouts=("validate",),
+        read_back="nothing was asked",
+    ),
 )
 
 CONTRACTS: Mapping[Interrupt, str] = FrozenDict(

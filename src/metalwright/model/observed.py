@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from metalwright.model.checks import Verdict
 from metalwright.model.frozen import FrozenDict
 
 
@@ -144,6 +145,11 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """The latest observation of every node that was ever asked; a missing node was not."""
+    """The latest observation of every node that was ever asked; a missing node was not.
+
+    `checks` has, for the nodes that are validated now, the latest verdict of each check by its
+    name; a missing one was not made.
+    """
 
     nodes: Mapping[str, Observation] = field(default_factory=FrozenDict)
+    checks: Mapping[str, Mapping[str, Verdict]] = field(default_factory=FrozenDict)

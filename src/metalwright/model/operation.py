@@ -36,6 +36,7 @@ class Stage(StrEnum):
     WIPE = "wipe"
     BOOT = "boot"
     INSTALLING = "installing"
+    VALIDATING = "validating"
 
 
 class OperationState(StrEnum):
@@ -73,6 +74,7 @@ INTERRUPTS: Mapping[Stage, Interrupt] = FrozenDict(
         Stage.WIPE: Interrupt.IRREVERSIBLE,
         Stage.BOOT: Interrupt.CANCELLABLE,
         Stage.INSTALLING: Interrupt.CANCELLABLE,
+        Stage.VALIDATING: Interrupt.CANCELLABLE,
     }
 )
 

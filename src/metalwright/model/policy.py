@@ -178,6 +178,7 @@ class StageTimeouts:
     wipe: int = 14_400
     boot: int = 1_200
     install: int = 3_600
+    validate: int = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)

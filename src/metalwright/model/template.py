@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from metalwright.model.checks import Checks
 from metalwright.model.fields import Duration, LongText, Name, Sha256, Text, Url
 from metalwright.model.grammar import CONFIG
 
@@ -62,11 +63,14 @@ class Timeouts:
     wipe: Duration | None = None
     boot: Duration | None = None
     install: Duration | None = None
+    validate: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class BootTemplateSpec:
-    """How a node boots. With `extends`, what is absent is the parent's; kernel arguments add up."""
+    """How a node boots. With `extends`, what is absent is the parent's; kernel arguments and
+    checks add up.
+    """
 
     extends: Name | None = None
     method: Method | None = None
@@ -76,3 +80,4 @@ class BootTemplateSpec:
     vendor_data: LongText | None = None
     wipe: WipePolicy | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)
+    validation: Checks = ()

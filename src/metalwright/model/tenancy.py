@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
+from metalwright.model.checks import Checks
 from metalwright.model.fields import (
     Bool,
     Count,
@@ -35,6 +36,15 @@ class DriftPolicy(StrEnum):
 
     REPORT = "report"
     CORRECT = "correct"
+
+
+class Replacement(StrEnum):
+    """What happens to a failed node of an assignment: a commit that swaps it for another node of
+    the pool is suggested, or nothing.
+    """
+
+    SUGGEST = "suggest"
+    NONE = "none"
 
 
 class TemplateEdits(StrEnum):
@@ -100,9 +110,26 @@ class RolloutStrategy:
     confirm: Duration | None = None
 
 
+Share = Annotated[int, Field(strict=True, ge=1, le=100)]
+"""A part in per cent, never nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Release:
+    """When an assignment counts as released: as soon as `quorum` per cent of its nodes, rounded up,
+    have passed their checks.
+    """
+
+    quorum: Share
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class PoolSpec:
-    """A set of nodes with one owner; a node is in one pool at most."""
+    """A set of nodes with one owner; a node is in one pool at most.
+
+    `validation` adds checks to those of every template on its nodes; `release_quorum` is for
+    assignments that give none of their own.
+    """
 
     owner: Text
     resting: Resting
@@ -113,6 +140,9 @@ class PoolSpec:
     template_edits: TemplateEdits = TemplateEdits.IMMEDIATE
     data_loss_consent: Bool = False
     rollout: RolloutStrategy | None = None
+    validation: Checks = ()
+    release_quorum: Share | None = None
+    replacement: Replacement = Replacement.SUGGEST
 
     def __post_init__(self) -> None:
         if not self.nodes and self.selector is None:
@@ -151,3 +181,4 @@ class AssignmentSpec:
     when: When | None = None
     template_edits: TemplateEdits = TemplateEdits.AT_BOUNDARY
     data_loss_consent: Bool = False
+    release: Release | None = None

@@ -44,6 +44,7 @@ CHANGE_CLASS: Final[Mapping[str, Mapping[Method, ChangeClass]]] = FrozenDict(
         "vendor_data": _BOOTED,
         "wipe": _NOTHING,
         "timeouts": _NOTHING,
+        "validation": _NOTHING,
     }
 )
 """For each field of a template: what its edit needs, by the method of the new template."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from metalwright.model.desired import DesiredNode
+from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Power
 from metalwright.model.operation import (
     CORRECTIONS_MAX,
@@ -18,6 +19,8 @@ from metalwright.model.plan import Action, Cause, Plan
 from metalwright.model.template import Method, WipePolicy
 from metalwright.model.tenancy import DriftPolicy, PowerState, TemplateEdits
 from metalwright.plan.facts import TURNING_OFF, WIPING, Facts
+
+BOOTING = WIPING | {Verb.REBOOT}
 
 
 def action_violations(plan: Plan, facts: Facts) -> Iterator[str]:
@@ -59,7 +62,7 @@ def _fits_verb(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[st
         yield f"{action.verb.value} does not lead to power {wanted.target.power.value}"
     if action.verb in WIPING and wanted.target.template is None:
         yield f"{action.verb.value} without a template"
-    if action.stages != _stages(action.verb, wanted):
+    if action.stages != _stages(action.verb, wanted, facts.desired.inventory):
         yield f"the stages are not those of {action.verb.value}"
     if action.destroys_data != facts.destroys(action.node, action.verb):
         yield "says the wrong thing about data loss"
@@ -68,7 +71,7 @@ def _fits_verb(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[st
         yield "says the wrong thing about disruption"
 
 
-def _stages(verb: Verb, wanted: DesiredNode) -> tuple[Stage, ...]:
+def _stages(verb: Verb, wanted: DesiredNode, inventory: Inventory) -> tuple[Stage, ...]:
     template = wanted.target.template
     anew = verb in WIPING and template is not None
     has = {
@@ -76,8 +79,16 @@ def _stages(verb: Verb, wanted: DesiredNode) -> tuple[Stage, ...]:
         Stage.WIPE: anew and template is not None and template.wipe is not WipePolicy.NONE,
         Stage.BOOT: verb not in (Verb.UNDEPLOY, Verb.POWER_OFF),
         Stage.INSTALLING: anew and template is not None and template.method is Method.DISK,
+        Stage.VALIDATING: verb in BOOTING and _checked(wanted, inventory),
     }
     return tuple(stage for stage in Stage if has[stage])
+
+
+def _checked(wanted: DesiredNode, inventory: Inventory) -> bool:
+    """Whether the template that the revision has, or the pool, gives the node a check."""
+    template = wanted.target.template
+    now = inventory.resolved.get(template.name) if template is not None else None
+    return bool(inventory.pools[wanted.pool].spec.validation or (now and now.validation))
 
 
 def _needed(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:

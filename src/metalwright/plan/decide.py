@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from metalwright.model.inventory import checks_of
 from metalwright.model.operation import Operation, OperationState
 from metalwright.model.plan import Action, Blocked, Cause, Fate, InProgress
 from metalwright.model.waiting import Waiting
@@ -128,6 +129,7 @@ def _told(case: Case) -> Blocked | None:
 
 def _action(case: Case, found: Difference) -> Action:
     wanted = case.wanted
+    checked = bool(checks_of(case.inventory, wanted.pool, wanted.target.template))
     return Action(
         node=wanted.name,
         verb=found.verb,
@@ -135,7 +137,7 @@ def _action(case: Case, found: Difference) -> Action:
         holder=wanted.holder,
         target=wanted.target,
         priority=wanted.priority,
-        stages=stages_of(found.verb, wanted.target),
+        stages=stages_of(found.verb, wanted.target, checked=checked),
         disruptive=found.disruptive,
         destroys_data=found.destroys_data,
         reasons=found.reasons,

@@ -26,26 +26,32 @@ _NEEDS: Final[Mapping[Stage, tuple[EffectKind, ...]]] = FrozenDict(
         Stage.WIPE: (EffectKind.WIPE,),
         Stage.BOOT: (EffectKind.POWER_ON,),
         Stage.INSTALLING: (),
+        Stage.VALIDATING: (),
     }
 )
 
 
-def stages_of(verb: Verb, target: Target) -> tuple[Stage, ...]:
-    """The stages of an operation with this verb and target, in their order."""
+def stages_of(verb: Verb, target: Target, *, checked: bool = False) -> tuple[Stage, ...]:
+    """The stages of an operation with this verb and target, in their order.
+
+    `checked` says that there are checks for the node. What is only switched is not validated: the
+    power that somebody else changed is put right, and nothing new was booted.
+    """
     template = target.template
     if verb in (Verb.UNDEPLOY, Verb.POWER_OFF):
         return (Stage.POWER_OFF,)
     if verb is Verb.POWER_ON:
         return (Stage.BOOT,)
     stages = [Stage.POWER_OFF]
+    validating = [Stage.VALIDATING] if checked else []
     if verb in MAKES_ANEW and template is not None:
         if template.wipe is not WipePolicy.NONE:
             stages.append(Stage.WIPE)
         stages.append(Stage.BOOT)
         if template.method is Method.DISK:
             stages.append(Stage.INSTALLING)
-        return tuple(stages)
-    return (*stages, Stage.BOOT)
+        return (*stages, *validating)
+    return (*stages, Stage.BOOT, *validating)
 
 
 def destroys_data(verb: Verb, template: ResolvedTemplate | None) -> bool:
