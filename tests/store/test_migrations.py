@@ -62,7 +62,7 @@ def test_migrated_checks_are_those_of_the_program(store: Store, url: str, empty_
     engine.dispose()
     for table in metadata.tables:
         assert checks(url, table) == checks(empty_url, table), table
-    assert sum(len(checks(url, table)) for table in metadata.tables) == 22
+    assert sum(len(checks(url, table)) for table in metadata.tables) == 24
 
 
 def checks(url: str, table: str) -> list[str]:
@@ -204,4 +204,5 @@ def test_the_migrations_are_inside_the_package() -> None:
         "0001_ledger.py",
         "0002_limits_and_brakes.py",
         "0003_restored_and_wiped.py",
+        "0004_boots.py",
     ]

@@ -18,6 +18,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from metalwright.model.desired import Target
 from metalwright.model.observed import Observation
 from metalwright.model.operation import Applied, Effect, Operation
+from metalwright.model.report import DiskFact, DiskWipe, Report
 from metalwright.model.rollout import Rollout
 
 _NO_TARGET = {"target"}
@@ -120,6 +121,39 @@ def observation_from_text(text: str) -> Observation:
     """Raises pydantic.ValidationError where the text is no observation."""
     observation: Observation = _adapter(Observation).validate_json(text)
     return observation
+
+
+def report_to_text(report: Report) -> str:
+    """The text of a machine's report."""
+    return _text(Report, report)
+
+
+def report_from_text(text: str) -> Report:
+    """Raises pydantic.ValidationError where the text is no report."""
+    report: Report = _adapter(Report).validate_json(text)
+    return report
+
+
+def wipe_to_text(wipe: DiskWipe) -> str:
+    """The text of the evidence of one disk's wipe."""
+    return _text(DiskWipe, wipe)
+
+
+def wipe_from_text(text: str) -> DiskWipe:
+    """Raises pydantic.ValidationError where the text is no evidence."""
+    wipe: DiskWipe = _adapter(DiskWipe).validate_json(text)
+    return wipe
+
+
+def disks_to_text(disks: tuple[DiskFact, ...]) -> str:
+    """The text of disks."""
+    return _text(tuple[DiskFact, ...], disks)
+
+
+def disks_from_text(text: str) -> tuple[DiskFact, ...]:
+    """Raises pydantic.ValidationError where the text is no list of disks."""
+    disks: tuple[DiskFact, ...] = _adapter(tuple[DiskFact, ...]).validate_json(text)
+    return disks
 
 
 @lru_cache(maxsize=EFFECTS_CACHE_MAX)

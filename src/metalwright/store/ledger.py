@@ -28,12 +28,14 @@ from metalwright.model.rollout import ROLLOUT_OVER
 from metalwright.store.codec import target_from_text, target_to_text
 from metalwright.store.pages import Pages, chunks
 from metalwright.store.schema import (
+    boots,
     journal,
     nodes,
     operations,
     rollouts,
     starts,
     targets,
+    wipes,
 )
 from metalwright.store.statements import operation_columns
 
@@ -185,8 +187,8 @@ class Ledger(Pages):
                 self.update_node(node, {"failed_id": operation.id})
 
     def prune(self, before: datetime) -> int:
-        """Remove journal lines, ended operations and rollouts that are over from before an instant;
-        how many in all.
+        """Remove journal lines, ended operations, evidence of wipes and rollouts that are over from
+        before an instant; how many in all. Boots that ended go too, uncounted.
 
         An unfinished operation stays, and so does a failure that still blocks its node. A
         start-rate bucket whose instant is past is an empty one: it goes too, uncounted.
@@ -199,6 +201,8 @@ class Ledger(Pages):
         gone += self.run(delete(rollouts).where(over, rollouts.c.at < before)).rowcount
         if self.run(delete(starts).where(starts.c.at < before)).rowcount:
             self.set_meta(starts_generation=self.generation)
+        self.run(delete(boots).where(boots.c.ended_at < before))
+        gone += self.run(delete(wipes).where(wipes.c.at < before)).rowcount
         in_use = select(operations.c.target_id).union(
             select(nodes.c.target_id).where(nodes.c.target_id.is_not(None))
         )

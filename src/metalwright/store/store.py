@@ -18,8 +18,8 @@ from metalwright.model.observed import Observed
 from metalwright.model.operation import Applied, JournalEntry, Memory, Operation
 from metalwright.model.rollout import Rollout
 from metalwright.store import keeping
+from metalwright.store.boots import Boots
 from metalwright.store.codec import observation_from_text, observation_to_text
-from metalwright.store.operators import Operators
 from metalwright.store.recall import (
     Recalled,
     read_journal,
@@ -31,7 +31,7 @@ from metalwright.store.restored import Released, release_all
 from metalwright.store.schema import facts, observations, slots
 
 
-class Store(Operators):
+class Store(Boots):
     """An opened store. Every method raises `StoreError` when the database fails.
 
     Steps of operations, and what belongs to them, are written by the process that claimed the store
