@@ -27,8 +27,13 @@ from sim_scenario import Scenario
 from sim_shrink import shrink
 from sim_world import play
 
-SEEDS_CI = (0, 1, 2, 4, 7, 8, 9, 10, 11, 17)
-SEEDS_LONG = (*range(120), 299)
+SEEDS_CI = (0, 1, 2, 4, 7, 8, 9, 10, 17)
+SEEDS_LONG = (
+    *range(50),
+    *(seed for seed in range(50, 100) if kind_of(seed) == "turnover"),
+    99,
+    299,
+)
 
 
 def main() -> int:
