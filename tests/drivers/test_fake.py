@@ -25,6 +25,7 @@ from metalwright.errors import (
     SettingsError,
     TemporaryError,
 )
+from metalwright.model.checks import Check, Ping
 from metalwright.model.documents import Metadata, Node
 from metalwright.model.hardware import Nic, NodeSpec
 from metalwright.model.observed import BootProgress, Identity, Power
@@ -383,3 +384,17 @@ def test_a_state_held_by_another_process_is_temporary(tmp_path: Path) -> None:
     other.close()
     bench.apply(ON)
     bench.driver.close()
+
+
+def test_a_machine_passes_its_checks_when_its_system_runs_and_it_is_well() -> None:
+    bench, ping = Bench(), Check(name="ping", ping=Ping())
+    assert bench.driver.check(NODE, ping, 5.0) == "no answer: the power is off, the boot at None"
+    bench.driver.apply(NODE, ON, 8.0)
+    bench.later(10)
+    assert bench.driver.check(NODE, ping, 5.0).startswith("no answer: the power is on, the boot at")
+    bench.later(600)
+    assert bench.driver.check(NODE, ping, 5.0) == ""
+    bench.driver.inject("n1", Fault(kind=FaultKind.FAILS_CHECKS))
+    assert bench.driver.check(NODE, ping, 5.0) == "the simulated machine fails ping"
+    bench.driver.heal("n1")
+    assert bench.driver.check(NODE, ping, 5.0) == ""

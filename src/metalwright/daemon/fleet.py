@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from metalwright.daemon.checking import prober_of
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.right import Lock, Right
 from metalwright.daemon.secrets import open_secrets
@@ -36,7 +37,7 @@ from metalwright.inventory import Loader, Repository, sealed_files, without_secr
 from metalwright.model.documents import Node
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.inventory import Inventory
-from metalwright.observe import Sweeper, SweepSettings
+from metalwright.observe import ProbeSettings, Sweeper, SweepSettings
 from metalwright.settings import ObserveSettings, Settings
 from metalwright.store import Marks, Store, fleet_lock
 
@@ -57,10 +58,11 @@ OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
 class Parts:
     """What a fleet is put together from; whoever opened a part closes it.
 
-    `askers` carry out the questions to the hardware, `actors` the effects; without `actors` the
-    fleet only looks. `credentials_version` changes when a node's secret does, so that a rotated one
-    is tried at once. `clock` is a steady one; `wall`, which calendars are about, may be set at any
-    time (without it, they are one). `calls_left_s` is for how long a call of the process before may
+    `askers` carry out the questions to the hardware, `probers` the checks of machines that are
+    validated (without them, the `askers`), `actors` the effects; without those the fleet only
+    looks. `credentials_version` changes when a node's secret does, so that a rotated one is tried
+    at once. `clock` is a steady one; `wall`, which calendars are about, may be set at any time
+    (without it, they are one). `calls_left_s` is for how long a call of the process before may
     still reach a machine. `marks` keep how far the store was driven, and `told` is what an operator
     has to know of it from the start.
     """
@@ -80,6 +82,7 @@ class Parts:
     told: str = ""
     secrets: Secrets | None = None
     sealed: SealedSecrets | None = None
+    probers: Executor | None = None
 
 
 class Fleet:
@@ -106,6 +109,8 @@ class Fleet:
             rng=parts.random,
             credentials_version=parts.credentials_version,
         )
+        probers = parts.probers or parts.askers
+        self.prober = prober_of(parts.drivers, parts.store, parts.clock, probers, wake)
         self.engine: Engine | None = None
         if parts.actors is not None:
             self.engine = Engine(
@@ -147,6 +152,7 @@ class Fleet:
         trace: TracebackType | None,
     ) -> None:
         self.sweeper.close()
+        self.prober.close()
 
 
 @contextmanager
@@ -211,6 +217,7 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         told=told,
         secrets=secrets,
         sealed=sealed,
+        probers=_threads(ProbeSettings().in_flight_max, "probe", stack) if drive else None,
     )
 
 

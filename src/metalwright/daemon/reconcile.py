@@ -9,11 +9,12 @@ which stays in force while a newer one has errors.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from metalwright.daemon.alerts import alerts_of
+from metalwright.daemon.checking import words_of
 from metalwright.daemon.fleet import Fleet, observed_nodes
 from metalwright.daemon.former import Former
 from metalwright.daemon.sentence import sentence_of
@@ -21,6 +22,7 @@ from metalwright.errors import InventoryError, MetalwrightError, PlanError, Repo
 from metalwright.execute import CycleReport
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.finding import Finding
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Commit, Inventory, Source
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Applied, Memory
@@ -53,6 +55,7 @@ class CycleResult:
     report: CycleReport | None = None
     trouble: str = ""
     alerts: tuple[str, ...] = ()
+    unpassed: Mapping[str, str] = field(default_factory=FrozenDict)
 
     @property
     def settled(self) -> bool:
@@ -227,7 +230,7 @@ class Reconciler:
             sentence = f"no revision in force: {self.trouble}"
             return CycleResult(at=fleet.clock(), sentence=sentence, trouble=self.trouble)
         fleet.sweeper.follow(observed_nodes(self.inventory))
-        observed = fleet.sweeper.snapshot()
+        observed = replace(fleet.sweeper.snapshot(), checks=fleet.prober.snapshot())
         # The instant of the cycle is after all that it knows: no end is before what proves it.
         now = fleet.clock()
         desired = self.resolve(fleet.wall(), now)
@@ -240,6 +243,7 @@ class Reconciler:
             fleet.store.record_unchanged(renamed, now)
         report = fleet.engine.carry_out(plan, self.inventory, observed, now)
         fleet.sweeper.tick(observed_nodes(self.inventory), fleet.engine.busy())
+        fleet.prober.follow(fleet.engine.validations)
         return CycleResult(
             at=now,
             sentence=sentence_of(plan, report, self.trouble),
@@ -249,6 +253,7 @@ class Reconciler:
             report=report,
             trouble=self.trouble,
             alerts=alerts_of(fleet.drivers.values()),
+            unpassed=words_of(fleet.engine.validations, observed.checks),
         )
 
 
@@ -277,6 +282,7 @@ def summary(result: CycleResult, findings: Sequence[Finding]) -> str:
             "revision": plan.revision.id if plan is not None else None,
             "trouble": result.trouble,
             "alerts": result.alerts,
+            "unpassed": dict(result.unpassed),
             "findings": [str(finding) for finding in findings][:FINDINGS_SHOWN_MAX],
         },
         sort_keys=True,

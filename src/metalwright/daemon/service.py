@@ -219,6 +219,7 @@ class Service:
         now, wall = fleet.clock(), fleet.wall()
         due = [
             (fleet.sweeper.next_due_at(), now),
+            (fleet.prober.next_due_at(), now),
             (reconciler.planned_until, now),
             (reconciler.desired_until, wall),
         ]

@@ -26,8 +26,10 @@ from metalwright.drivers.fake_node import (
     fraction,
     pressed,
     reading_at,
+    runs,
 )
 from metalwright.errors import CredentialsError, PermanentError, SettingsError, TemporaryError
+from metalwright.model.checks import Check
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Identity, Power, Reading
@@ -110,6 +112,20 @@ class FakeDriver:
             self._fleet.change(name, lambda state: carry_out(state, effect, call))
         if late or FaultKind.LOSES_ACKNOWLEDGEMENT in faults:
             _time_out(timeout_s)
+
+    def check(self, node: Node, check: Check, timeout_s: float) -> str:  # noqa: ARG002
+        """Why the machine does not pass a check now; empty when it does. A machine is well that
+        runs its system, whatever is asked of it: it has no network, disks or services.
+
+        Raises:
+            TemporaryError: another process holds the state for too long.
+            PermanentError: the driver is closed.
+        """
+        name, now = node.metadata.name, self._clock()
+        state, faults = self._look(name, now)
+        if FaultKind.FAILS_CHECKS in faults:
+            return f"the simulated machine fails {check.name}"
+        return runs(state, now.timestamp())
 
     def press(self, node: str, power: Power) -> None:
         """Somebody in the room holds the power button: the machine is on or off at once.

@@ -34,6 +34,7 @@ class FaultKind(StrEnum):
     IGNORES_POWER = "ignores-power"
     SOFT_OFF_IGNORED = "soft-off-ignored"
     NEVER_BOOTS = "never-boots"
+    FAILS_CHECKS = "fails-checks"
     LOSES_ACKNOWLEDGEMENT = "loses-acknowledgement"
 
 
@@ -42,7 +43,8 @@ class Fault:
     """One fault during [`since`, `until`), of the share `rate` of the nodes that it is given to.
 
     A `slow` BMC answers after `delay_s`, a `flapping` one is silent or not anew every `period_s`.
-    `never-boots` hangs each boot that begins while it lasts; that boot hangs until it is ended.
+    `never-boots` hangs each boot that begins while it lasts; that boot hangs until it is ended. A
+    machine that `fails-checks` boots, and passes no check of its validation.
     """
 
     kind: FaultKind

@@ -153,6 +153,15 @@ def reading_at(state: FakeNode, now: float, identity: Identity) -> Reading:
     )
 
 
+def runs(state: FakeNode, now: float) -> str:
+    """Why no system of the machine answers at `now`; empty when one does."""
+    reading = reading_at(state, now, Identity())
+    if reading.boot_progress is BootProgress.OS_RUNNING:
+        return ""
+    progress = reading.boot_progress
+    return f"no answer: the power is {reading.power}, the boot at {progress}"
+
+
 def carry_out(state: FakeNode, effect: Effect, call: Call) -> FakeNode:
     """The machine after an effect. A level that is there already leaves it as it is.
 
