@@ -318,6 +318,15 @@ TEMPLATES = [
         template("a", validation=[{"name": f"a{n}", "ping": {}} for n in range(20)]),
         template("b", extends="a", validation=[{"name": f"b{n}", "ssh": {}} for n in range(13)]))},
         ("x.yaml", 16, "template/too-large")),
+    case("too many files", {"x.yaml": many(
+        template("a", files={f"a{n}": "" for n in range(20)}),
+        template("b", extends="a", files={f"b{n}": "" for n in range(13)}))},
+        ("x.yaml", 16, "template/too-large")),
+    case("no such ramdisk", {"x.yaml": document("Policy", "p", {"ramdisk": "wiper"})},
+         ("x.yaml", 5, "reference/unknown")),
+    case("a ramdisk without an initrd", {"x.yaml": many(
+        image("wiper", "kernel"), document("Policy", "p", {"ramdisk": "wiper"}))},
+        ("x.yaml", 11, "policy/ramdisk")),
 ]  # fmt: skip
 
 

@@ -70,6 +70,8 @@ FULL: dict[str, dict[str, Any]] = {
         "kernelArgs": ["quiet"],
         "userData": "#cloud-config",
         "vendorData": "#cloud-config",
+        "files": {"ks.cfg": "text"},
+        "phoneHome": True,
         "wipe": "metadata",
         "timeouts": dict.fromkeys(TIMEOUTS, "5m"),
         "validation": CHECKS,
@@ -137,6 +139,7 @@ FULL: dict[str, dict[str, Any]] = {
         "retries": {"attemptsMax": 3, "backoffMin": "30s", "backoffMax": "1h"},
         "timeouts": dict.fromkeys(TIMEOUTS, "5m"),
         "observationTtl": "2m",
+        "ramdisk": "live",
         "acknowledge": ["0123456789abcdef"],
     },
     "Freeze": {
@@ -258,7 +261,7 @@ REQUIRED: dict[str, list[Way]] = {
     "Freeze": [("spec", "reason")],
 }
 EVERYWHERE: list[Way] = [("metadata",), ("metadata", "name"), ("spec",)]
-FREE = {"labels", "annotations", "drivers", "conductorGroups", "imageServers"}
+FREE = {"labels", "annotations", "drivers", "conductorGroups", "imageServers", "files"}
 
 
 def spoilt(kind: str) -> Iterator[Spoilt]:

@@ -14,7 +14,7 @@ from metalwright.model.inventory import Inventory, Source
 from metalwright.model.template import Method, WipePolicy
 
 from .git_repository import GitRepository
-from .samples import assignment, fleet, image, many, node, pool, template
+from .samples import assignment, document, fleet, image, many, node, pool, template
 
 Load = Callable[[dict[str, str]], Inventory]
 
@@ -110,6 +110,25 @@ def test_checks_of_parents_add_up_and_a_childs_takes_the_place_of_its_parents(lo
     assert resolved["child"].digest == resolved["base"].digest
 
 
+def test_files_add_up_and_a_template_phones_home_unless_it_says_otherwise(load: Load) -> None:
+    files = fleet() | {
+        "templates.yaml": many(
+            template(files={"ks.cfg": "base", "late.sh": "base"}),
+            template("child", extends="base", phoneHome=False, files={"ks.cfg": "child"}),
+            template("local", extends="child", method="local", phoneHome=None),
+            document("BootTemplate", "as-it-is", {"method": "local"}),
+        )
+    }
+    resolved = load(files).resolved
+    assert resolved["child"].files == {"ks.cfg": "child", "late.sh": "base"}
+    assert {name: each.phone_home for name, each in resolved.items()} == {
+        "base": True,
+        "child": False,
+        "local": False,
+        "as-it-is": False,
+    }
+
+
 def test_a_digest_covers_what_boots_and_nothing_else(load: Load) -> None:
     base = fleet()
     digest = load(base).resolved["base"].digest
@@ -122,6 +141,7 @@ def test_a_digest_covers_what_boots_and_nothing_else(load: Load) -> None:
         {"images.yaml": image("other"), "templates.yaml": template(image="other")},
         {"templates.yaml": "# a comment\n" + template(wipe="full", timeouts={"boot": "9m"})},
         {"templates.yaml": template(validation=[{"name": "ping", "ping": {}}])},
+        {"templates.yaml": template(phoneHome=False, files={})},
         {"images.yaml": image("live", "kernel", "initrd", "disk")},
     ]
     for change in same:
@@ -132,6 +152,8 @@ def test_a_digest_covers_what_boots_and_nothing_else(load: Load) -> None:
         {"templates.yaml": template(kernelArgs=["quiet"])},
         {"templates.yaml": template(userData="")},
         {"templates.yaml": template(vendorData="x")},
+        {"templates.yaml": template(files={"ks.cfg": "text"})},
+        {"templates.yaml": template(files={"ks.cfg": "other"})},
         {"templates.yaml": template(method="local")},
     ]
     digests = [digest_with(**change) for change in different]

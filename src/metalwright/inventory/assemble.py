@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from metalwright.inventory.bookings import resolve_assignments
 from metalwright.inventory.codes import Code
-from metalwright.inventory.fleet import check_freezes, check_nodes, resolve_pools
+from metalwright.inventory.fleet import check_freezes, check_nodes, check_ramdisk, resolve_pools
 from metalwright.inventory.limits import check_limits
 from metalwright.inventory.members import Members
 from metalwright.inventory.parse import ParsedFile
@@ -58,6 +58,7 @@ def assemble(
         own += [replace(finding, path=path) for finding in parsed.findings]
     declared, problems = declare(files)
     problems += check_nodes(declared, drivers)
+    problems += check_ramdisk(declared)
     members = Members(declared)
     resolved, found = resolve_templates(declared)
     problems += found

@@ -81,6 +81,7 @@ class Code(StrEnum):
     ASSIGNMENT_OVERLAP = "assignment/overlap"
     ASSIGNMENT_TOO_MANY_WINDOWS = "assignment/too-many-windows"
 
+    POLICY_RAMDISK = "policy/ramdisk"
     LIMIT_MATCHES_NOTHING = "limit/matches-nothing"
     ROLLOUT_LABEL_MISSING = "rollout/label-missing"
 
@@ -147,11 +148,12 @@ MEANING: Final[dict[Code, str]] = {
     " parent's.",
     Code.TEMPLATE_WITHOUT_IMAGE: "A boot template whose method needs artifacts that its image does"
     " not have, or that has no image.",
-    Code.TEMPLATE_TOO_LARGE: "A boot template with more than 256 kernel arguments once its parents"
-    " are folded in.",
+    Code.TEMPLATE_TOO_LARGE: "A boot template with more than 256 kernel arguments, 32 checks or 32"
+    " files once its parents are folded in.",
     Code.ASSIGNMENT_OUTSIDE_POOL: "An assignment of a node that is not in the assignment's pool.",
     Code.ASSIGNMENT_OVERLAP: "Two assignments that want one node at the same time.",
     Code.ASSIGNMENT_TOO_MANY_WINDOWS: "More windows of assignments than are compared.",
+    Code.POLICY_RAMDISK: "The policy's ramdisk is an image without a kernel or without an initrd.",
     Code.LIMIT_MATCHES_NOTHING: "A limit, start rate or blast radius by a label, driver, conductor"
     " group or image server that nothing in the inventory has (a warning).",
     Code.ROLLOUT_LABEL_MISSING: "A rollout by a label that members of the pool lack (a warning).",

@@ -44,6 +44,33 @@ def check_nodes(declared: Declarations, drivers: frozenset[str]) -> list[Problem
     return problems
 
 
+def check_ramdisk(declared: Declarations) -> list[Problem]:
+    """The image that the policy wipes and installs with: there, with a kernel and an initrd."""
+    problems: list[Problem] = []
+    way: Path = ("spec", "ramdisk")
+    for policy in in_order(declared.policies.values()):
+        name = policy.value.spec.ramdisk
+        if name is None:
+            continue
+        if not declared.knows("Image", name):
+            problems.append(declared.unknown("Image", name, policy.source, way))
+        elif name in declared.images:
+            spec = declared.images[name].value.spec
+            lacks = [role for role in ("kernel", "initrd") if getattr(spec, role) is None]
+            if lacks:
+                said = f"this image has no {' and no '.join(lacks)}"
+                problems.append(
+                    Problem(
+                        source=policy.source,
+                        way=way,
+                        code=Code.POLICY_RAMDISK,
+                        message=said,
+                        value=name,
+                    )
+                )
+    return problems
+
+
 def _macs(node: Node) -> Iterator[tuple[str, Path]]:
     for index, nic in enumerate(node.spec.nics):
         yield nic.mac, ("spec", "nics", index, "mac")

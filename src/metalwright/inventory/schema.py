@@ -29,7 +29,7 @@ _UNKNOWN: Final = frozenset(
 )
 _MISSING: Final = frozenset(("missing", "missing_argument", "missing_keyword_only_argument"))
 _SECRET = re.compile(
-    r"pass(word|phrase|wd)?|secret|token|credential|userData|vendorData|key$", re.IGNORECASE
+    r"pass(word|phrase|wd)?|secret|token|credential|userData|vendorData|files|key$", re.IGNORECASE
 )
 _PATTERNS: Final = {
     fields.NAME_PATTERN: "should be lower-case letters and digits, with '.', '_' or '-' between",

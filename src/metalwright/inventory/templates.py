@@ -1,12 +1,13 @@
 """Boot templates with their parents folded in and their image looked up. Pure.
 
 The digest covers what a node would boot and nothing else: the method, the contents (not the URLs)
-of the artifacts that this method boots, the kernel arguments, user data and vendor data. A rename,
-a moved mirror, another time-out or wipe policy is not a change of what runs.
+of the artifacts that this method boots, the kernel arguments, user data, vendor data and files. A
+rename, a moved mirror, another time-out or wipe policy is not a change of what runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
@@ -16,8 +17,16 @@ from metalwright.inventory.yaml_builder import Path
 from metalwright.model.checks import CHECKS_MAX, joined
 from metalwright.model.digest import digest_of
 from metalwright.model.documents import BootTemplate
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import ResolvedTemplate
-from metalwright.model.template import ImageSpec, Method, Timeouts, WipePolicy
+from metalwright.model.template import (
+    FILES_MAX,
+    BootTemplateSpec,
+    ImageSpec,
+    Method,
+    Timeouts,
+    WipePolicy,
+)
 
 CHAIN_MAX: Final = 16
 KERNEL_ARGS_MAX: Final = 256
@@ -140,6 +149,10 @@ def _fold(declared: Declarations, name: str, chain: Chain) -> ResolvedTemplate |
     if len(validation) > CHECKS_MAX:
         said = f"{len(validation)} checks with those of its parents; at most {CHECKS_MAX}"
         return [_too_large(template, "validation", said)]
+    files = {name: text for spec in reversed(specs) for name, text in spec.files.items()}
+    if len(files) > FILES_MAX:
+        said = f"{len(files)} files with those of its parents; at most {FILES_MAX}"
+        return [_too_large(template, "files", said)]
     user_data = next((spec.user_data for spec in specs if spec.user_data is not None), None)
     vendor_data = next((spec.vendor_data for spec in specs if spec.vendor_data is not None), None)
     return ResolvedTemplate(
@@ -150,11 +163,21 @@ def _fold(declared: Declarations, name: str, chain: Chain) -> ResolvedTemplate |
         kernel_args=arguments,
         user_data=user_data,
         vendor_data=vendor_data,
+        files=FrozenDict(sorted(files.items())),
         wipe=next((spec.wipe for spec in specs if spec.wipe is not None), WipePolicy.NONE),
         timeouts=_timeouts([spec.timeouts for spec in specs]),
         validation=validation,
-        digest=_digest(method, image, arguments, user_data, vendor_data),
+        phone_home=_phones_home(specs, method, image),
+        digest=_digest(method, image, arguments, (user_data, vendor_data), files),
     )
+
+
+def _phones_home(specs: list[BootTemplateSpec], method: Method, image: ImageSpec | None) -> bool:
+    """What is declared, else whether something of ours boots that could report."""
+    declared = next((spec.phone_home for spec in specs if spec.phone_home is not None), None)
+    if declared is not None:
+        return declared
+    return method is not Method.LOCAL and image is not None
 
 
 def _too_large(template: Declared[BootTemplate], field: str, said: str) -> Problem:
@@ -191,20 +214,20 @@ def _digest(
     method: Method,
     image: ImageSpec | None,
     kernel_args: tuple[str, ...],
-    user_data: str | None,
-    vendor_data: str | None,
+    data: tuple[str | None, str | None],
+    files: Mapping[str, str],
 ) -> str:
     artifacts = {
         role: artifact.sha256
         for role in BOOTED[method]
         if image is not None and (artifact := getattr(image, role)) is not None
     }
-    return digest_of(
-        {
-            "method": method.value,
-            "artifacts": artifacts,
-            "kernelArgs": list(kernel_args),
-            "userData": user_data,
-            "vendorData": vendor_data,
-        }
-    )
+    covered: dict[str, Any] = {
+        "method": method.value,
+        "artifacts": artifacts,
+        "kernelArgs": list(kernel_args),
+        "userData": data[0],
+        "vendorData": data[1],
+    }
+    # A template without files has the digest that it had before there were any.
+    return digest_of(covered | ({"files": files} if files else {}))

@@ -66,7 +66,8 @@ class ResolvedTemplate:
 
     `name` is for people; `digest` (64 hexadecimal digits) covers what the node would boot and
     nothing else, so that a rename, a comment, a check or another time-out is not a change. `chain`
-    has the names of this template and its parents, nearest first.
+    has the names of this template and its parents, nearest first. `phone_home` says that the booted
+    system reports to the boot service, where there is one.
     """
 
     name: str
@@ -76,9 +77,11 @@ class ResolvedTemplate:
     kernel_args: tuple[str, ...] = ()
     user_data: str | None = None
     vendor_data: str | None = None
+    files: Mapping[str, str] = field(default_factory=FrozenDict)
     wipe: WipePolicy = WipePolicy.NONE
     timeouts: Timeouts = field(default_factory=Timeouts)
     validation: tuple[Check, ...] = ()
+    phone_home: bool = False
     digest: str = ""
 
 

@@ -183,7 +183,10 @@ class StageTimeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class PolicySpec:
-    """The fleet's limits. An inventory has one policy at most; without one, these defaults hold."""
+    """The fleet's limits. An inventory has one policy at most; without one, these defaults hold.
+
+    `ramdisk` is the image (kernel and initrd) that the boot service wipes and installs with.
+    """
 
     limits: FleetLimits = Field(default_factory=FleetLimits)
     start_rates: Annotated[tuple[StartRate, ...], Field(max_length=16)] = ()
@@ -194,6 +197,7 @@ class PolicySpec:
     timeouts: Timeouts = Field(default_factory=Timeouts)
     learning: Learning = Field(default_factory=Learning)
     observation_ttl: Duration = 120
+    ramdisk: Name | None = None
     acknowledge: Annotated[
         tuple[Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9a-f]{12,64}$")], ...],
         Field(max_length=1_000),

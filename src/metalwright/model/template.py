@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, Strict, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from metalwright.model.checks import Checks
-from metalwright.model.fields import Duration, LongText, Name, Sha256, Text, Url
+from metalwright.model.fields import Bool, Duration, LongText, Name, Sha256, Text, Url
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.grammar import CONFIG
+
+FILES_MAX: Final = 32
+"""Files of one template with those of its parents."""
+
+FileName = Annotated[
+    str,
+    Strict(),
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"),
+    Field(description="The last part of the address that the file is served at."),
+]
+Files = Annotated[dict[FileName, LongText], Field(max_length=FILES_MAX), AfterValidator(FrozenDict)]
 
 
 class Method(StrEnum):
@@ -68,8 +80,11 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class BootTemplateSpec:
-    """How a node boots. With `extends`, what is absent is the parent's; kernel arguments and
+    """How a node boots. With `extends`, what is absent is the parent's; kernel arguments, files and
     checks add up.
+
+    `phone_home` says whether the booted system reports to the boot service, which is then what ends
+    the boot. `files` are texts for installers (kickstart, preseed, Ignition), by name.
     """
 
     extends: Name | None = None
@@ -78,6 +93,8 @@ class BootTemplateSpec:
     kernel_args: Annotated[tuple[Text, ...], Field(max_length=256)] = ()
     user_data: LongText | None = None
     vendor_data: LongText | None = None
+    files: Files = Field(default_factory=FrozenDict)
     wipe: WipePolicy | None = None
+    phone_home: Bool | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)
     validation: Checks = ()

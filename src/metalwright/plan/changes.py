@@ -42,9 +42,11 @@ CHANGE_CLASS: Final[Mapping[str, Mapping[Method, ChangeClass]]] = FrozenDict(
         "kernel_args": _BOOTED,
         "user_data": _BOOTED,
         "vendor_data": _BOOTED,
+        "files": _BOOTED,
         "wipe": _NOTHING,
         "timeouts": _NOTHING,
         "validation": _NOTHING,
+        "phone_home": _NOTHING,
     }
 )
 """For each field of a template: what its edit needs, by the method of the new template."""
@@ -100,9 +102,9 @@ def _digest_of(image: ImageSpec, role: str) -> str | None:
 
 def _shown(field: str, value: Any, other: Any) -> str:
     """A value as a line of text. What may hold a password is shown as a digest of itself."""
-    if value is None or value == ():
+    if value is None or value in ((), FrozenDict()):
         return "(none)"
-    if field in ("user_data", "vendor_data"):
+    if field in ("user_data", "vendor_data", "files"):
         return f"sha256:{digest_of(value)[:DIGEST_SHOWN]}"
     if isinstance(value, ImageSpec):
         return _image(value, other)

@@ -107,7 +107,7 @@ class Facts:
             return True
         if before.template is None or after.template is None:
             return False
-        booted = ("method", "image", "kernel_args", "user_data", "vendor_data")
+        booted = ("method", "image", "kernel_args", "user_data", "vendor_data", "files")
         return all(getattr(before.template, f) == getattr(after.template, f) for f in booted)
 
     def drifted(self, node: str) -> bool:

@@ -26,7 +26,7 @@ from metalwright.store.codec import (
 )
 from metalwright.store.ledger import Ledger
 from metalwright.store.operators import Operators
-from metalwright.store.schema import boots, reports, wipes
+from metalwright.store.schema_boots import boots, reports, wipes
 
 BOOTS_KEPT_MAX: Final = 8
 """Boots of one node that are kept; the journal has the rest."""

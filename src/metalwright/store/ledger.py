@@ -28,15 +28,14 @@ from metalwright.model.rollout import ROLLOUT_OVER
 from metalwright.store.codec import target_from_text, target_to_text
 from metalwright.store.pages import Pages, chunks
 from metalwright.store.schema import (
-    boots,
     journal,
     nodes,
     operations,
     rollouts,
     starts,
     targets,
-    wipes,
 )
+from metalwright.store.schema_boots import boots, wipes
 from metalwright.store.statements import operation_columns
 
 _KEEPS_APPLIED: Final = frozenset({Verb.POWER_ON})
