@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from metalwright.lab.machine import Machine
-from metalwright.lab.power import process_of
+from metalwright.lab.power import process_of, started
 
 from .machines import MachineFarm, Systems, free_port, make_systems, require_machines, service_url
 
@@ -152,6 +152,7 @@ def test_power_is_the_process_and_its_bmc_may_die_without_it(tmp_path: Path) -> 
         assert "is off" in ipmitool(machine, "chassis", "power", "status")
         ipmitool(machine, "chassis", "power", "on")
         left, bmc = process_of(machine.home), machine.bmc_process
+    assert started(machine.home) == []
     for pid in (left, bmc):
         assert pid
         wait(lambda pid=pid: not _runs(pid), "it to be ended", 5)

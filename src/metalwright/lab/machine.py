@@ -153,9 +153,12 @@ class Machine:
         self._bmc = None
 
     def close(self) -> None:
-        """End both processes."""
+        """End both processes; also one that was just being started when the BMC was killed."""
         self.stop_bmc()
         power.switch_off(self.home)
+        for number in power.started(self.home):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
     def _command(self) -> list[str]:
         network = (

@@ -51,6 +51,17 @@ def process_of(home: Path) -> int:
     return number if ours and state != "Z" else 0
 
 
+def started(home: Path) -> list[int]:
+    """Every process that was started as this machine, whatever the pid file says."""
+    mark = f"{home / 'qemu.pid'}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
 def switch_on(home: Path) -> None:
     """Start the machine, unless it runs."""
     if process_of(home):
