@@ -22,12 +22,12 @@ def machine(home: Path, number: int = 1) -> Machine:
 def test_an_archive_is_what_cpio_reads(tmp_path: Path) -> None:
     if shutil.which("cpio") is None:
         pytest.skip("cpio not installed")
-    packed = system.archive({"system": b"#!/bin/sh\n", "even": b"12345678"})
+    packed = system.archive({"system": b"#!/bin/sh\n", "a/b/even": b"12345678"})
     subprocess.run(
         ["cpio", "-i", "--quiet"], input=packed, cwd=tmp_path, check=True, capture_output=True
     )
     assert (tmp_path / "system").read_bytes() == b"#!/bin/sh\n"
-    assert (tmp_path / "even").read_bytes() == b"12345678"
+    assert (tmp_path / "a" / "b" / "even").read_bytes() == b"12345678"
     assert (tmp_path / "system").stat().st_mode & 0o777 == 0o755
 
 

@@ -120,8 +120,8 @@ def test_a_machine_boots_what_is_served_and_then_from_the_disk_that_was_written(
         assert [disk["serial"] for disk in facts["disks"]] == [machine.disk_serial]
         wait(lambda: "This is the system red." in machine.console, "its console")
 
-        ipmitool(machine, "chassis", "power", "off")
-        assert not machine.is_on
+        ipmitool(machine, "chassis", "power", "soft")
+        wait(lambda: not machine.is_on, "its system to shut down", 20)
         machine.disk.write_bytes((systems.directory / "disk-green").read_bytes())
         asked = len(server.asked)
         ipmitool(machine, "chassis", "power", "on")
@@ -130,7 +130,7 @@ def test_a_machine_boots_what_is_served_and_then_from_the_disk_that_was_written(
         (question,) = server.asked[asked:]
         assert question.startswith("/hello?mac=")
         words = [words for _, words in machine.commands]
-        assert words == ["boot pxe", "power 1", "power 0", "power 1"]
+        assert words == ["boot pxe", "power 1", "shutdown 1", "power 1"]
 
 
 def test_power_is_the_process_and_its_bmc_may_die_without_it(tmp_path: Path) -> None:

@@ -16,8 +16,16 @@ from pathlib import Path
 
 from metalwright.lab.machine import LabError
 
-MODULES = ("drivers/virtio", "drivers/net/virtio_net", "drivers/block/virtio_blk")
-"""The drivers that QEMU's machines need (see the ramdisk's own `MODULES`)."""
+MODULES = (
+    "drivers/virtio",
+    "drivers/net/virtio_net",
+    "drivers/block/virtio_blk",
+    "drivers/acpi/button",
+    "drivers/input/evdev",
+)
+"""The drivers that QEMU's machines need (see the ramdisk's own `MODULES`), and two to listen to
+their power button.
+"""
 
 ARGUMENTS = ("console=ttyS0", "quiet", "rdinit=/system")
 """The kernel's arguments of every system of the lab."""
@@ -46,10 +54,20 @@ _NEEDED: Mapping[str, str] = {
 _SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin"
 _MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 _MBR_CODE_BYTES = 440
-_BANNER = """#!/bin/sh
+_FIRST = """#!/bin/sh
 export PATH=/bin
 echo "This is the system {name}."
+mount -t devtmpfs dev /dev
+(
+	# Until /init has loaded what the power button needs.
+	until [ -c /dev/input/event0 ]; do sleep 1; done
+	busybox acpid -d
+) &
+umount -l /dev
 exec /init
+"""
+_BUTTON = """#!/bin/sh
+exec /bin/poweroff -f
 """
 
 
@@ -103,16 +121,21 @@ def initrd_of(name: str, ramdisk: bytes) -> bytes:
     """The ramdisk as the system `name`: more files after it, which the kernel unpacks too
     (Documentation/driver-api/early-userspace/buffer-format.rst).
     """
-    more = archive({"system": _BANNER.format(name=name).encode()})
+    first = _FIRST.format(name=name)
+    more = archive({"system": first.encode(), "etc/acpi/PWRF/00000080": _BUTTON.encode()})
     return ramdisk + bytes(-len(ramdisk) % 4) + gzip.compress(more, mtime=0)
 
 
 def archive(files: Mapping[str, bytes]) -> bytes:
-    """Programs as a cpio archive of the format that the kernel unpacks (cpio(5), "newc")."""
+    """Programs, and the directories that they are in, as a cpio archive of the format that the
+    kernel unpacks (cpio(5), "newc").
+    """
+    directories = {str(path) for name in files for path in Path(name).parents if path.name}
+    entries = [(name, 0o040755, b"") for name in sorted(directories)]
+    entries += [(name, 0o100755, content) for name, content in files.items()]
     packed = bytearray()
-    for inode, (name, content) in enumerate([*files.items(), ("TRAILER!!!", b"")], 1):
+    for inode, (name, mode, content) in enumerate([*entries, ("TRAILER!!!", 0, b"")], 1):
         path = name.encode() + b"\0"
-        mode = 0o100755 if name in files else 0
         head = (inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path), 0)
         packed += b"070701" + "".join(f"{value:08x}" for value in head).encode() + path
         packed += bytes(-len(packed) % 4)
