@@ -20,16 +20,23 @@ from metalwright.cli.common import (
     say,
     settings_from,
 )
-from metalwright.cli.look import Look, StatusFile, look
-from metalwright.cli.standing import driver_line, instant, standing_lines
+from metalwright.cli.look import Look, StatusFile, in_force, look
+from metalwright.cli.standing import (
+    driver_line,
+    instant,
+    release_words,
+    releases_of,
+    standing_lines,
+)
 from metalwright.daemon.fleet import Fleet, driven_by, open_fleet
 from metalwright.daemon.reconcile import FACT_CYCLE
-from metalwright.history import CommitEffect, timeline
+from metalwright.history import CommitEffect, Released, released, timeline
 from metalwright.model.fields import format_duration
 from metalwright.model.noderange import fold
 from metalwright.model.operation import Operation
 from metalwright.model.plan import Fate, InProgress
 from metalwright.model.rollout import Rollout
+from metalwright.plan import Release, gated, needed
 
 OPERATIONS_READ_MAX = 10_000
 COMMITS_SHOWN = 20
@@ -56,6 +63,7 @@ def status(
     settings = settings_from(config, repository=repo)
     with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
         seen = look(fleet)
+        freed = releases_of(seen, fleet)
         said = fleet.store.fact(FACT_CYCLE)
     daemon = json.loads(said[0]) if said is not None else None
     process = driven_by(settings)
@@ -65,12 +73,15 @@ def status(
         )
         rollouts = TypeAdapter(tuple[Rollout, ...]).dump_python(seen.plan.rollouts, mode="json")
         more = {"daemon": daemon, "driven_by": process, "rollouts": rollouts}
+        more["releases"] = TypeAdapter(tuple[Release, ...]).dump_python(freed, mode="json")
         print_json(observed | more | {"nodes": _rows(seen)})
         return
-    _print_status(seen, daemon, process)
+    _print_status(seen, daemon, process, freed)
 
 
-def _print_status(seen: Look, daemon: dict[str, Any] | None, process: int | None) -> None:
+def _print_status(
+    seen: Look, daemon: dict[str, Any] | None, process: int | None, freed: tuple[Release, ...]
+) -> None:
     revision, totals = seen.plan.revision, seen.plan.totals
     say(f"revision {revision.id[:12]} {revision.subject} ({revision.author})")
     say(driver_line(process, daemon))
@@ -82,6 +93,8 @@ def _print_status(seen: Look, daemon: dict[str, Any] | None, process: int | None
     )
     for line in standing_lines(seen.desired, seen.memory, seen.plan):
         say(line)
+    for release in freed:
+        say(f"release   {release_words(release)}")
     rows = _rows(seen)
     if not console().is_terminal:
         for line in _aligned([list(_ROW), *([row[key] for key in _ROW] for row in rows)]):
@@ -190,12 +203,16 @@ def history(
     """
     with open_fleet(settings_from(config), drive=False, wake=lambda: None) as fleet:
         operations = _operations(fleet, node)
+        freed = _released(fleet, operations) if node is None else ()
     effects = timeline(operations)[:count]
     if output is Format.JSON:
         print_json(TypeAdapter(tuple[CommitEffect, ...]).dump_json(effects, indent=2).decode())
         return
     if not effects:
         say("nothing was done yet" if node is None else f"nothing was done to {node} yet")
+    for each in freed:
+        nodes = f"{each.ready} node{'s' if each.ready > 1 else ''} ready"
+        say(f"released {each.assignment} at {instant(each.at)}, {nodes}")
     for effect in effects:
         commit = effect.commit
         ended = instant(effect.ended_at) if effect.ended_at is not None else "still under way"
@@ -205,6 +222,18 @@ def history(
             error = f": {group.last_error}" if group.last_error else ""
             nodes = f"{len(group.nodes)} x {fold(group.nodes)}"
             say(f"  {group.verb.value} {group.state.value}: {nodes} ({group.source}){error}")
+
+
+def _released(fleet: Fleet, operations: tuple[Operation, ...]) -> tuple[Released, ...]:
+    """When the assignments of the revision in force were released that have something to pass."""
+    if not any(operation.holder.kind == "Assignment" for operation in operations):
+        return ()
+    inventory = in_force(fleet).inventory
+    worth = [each for each in inventory.assignments.values() if gated(each, inventory)]
+    names = {each.metadata.name: each for each in worth}
+    assigned = {name: frozenset(inventory.assigned[name]) for name in names}
+    enough = {name: needed(each, inventory) for name, each in names.items()}
+    return released(operations, assigned, enough)
 
 
 def _operations(fleet: Fleet, node: str | None) -> tuple[Operation, ...]:

@@ -20,14 +20,15 @@ from metalwright.cli.common import (
 )
 from metalwright.cli.look import Look, look
 from metalwright.cli.sensors import sensor_lines
-from metalwright.cli.standing import instant, rollout_words
-from metalwright.cli.suggest import broken_diff
+from metalwright.cli.standing import instant, release_words, releases_of, rollout_words
+from metalwright.cli.suggest import failed_diff
 from metalwright.daemon.fleet import Fleet, open_fleet
 from metalwright.errors import MetalwrightError
 from metalwright.history import Explanation, explain
 from metalwright.model.documents import Node
 from metalwright.model.operation import JournalEntry, Operation
 from metalwright.model.rollout import ROLLOUT_OVER
+from metalwright.plan import replacements
 
 JOURNAL_READ_MAX = 200
 OPERATIONS_SHOWN = 20
@@ -116,7 +117,9 @@ def _explained(node: str, seen: Look) -> Explanation:
 
 
 def _beside(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
-    """Its rollout, and for a node in quarantine the commit that takes it out of the fleet."""
+    """Its rollout, the release of its assignment, and for a node in quarantine the commit that
+    takes it out of the fleet.
+    """
     lines = [
         f"rollout   {rollout_words(rollout, seen.desired)}"
         for rollout in seen.plan.rollouts
@@ -126,11 +129,26 @@ def _beside(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
     reading = observation.reading if observation is not None else None
     if reading is not None and reading.health is not None:
         lines.append(f"health    {reading.health.value}")
+    lines += [
+        f"release   {release_words(release)}"
+        for release in releases_of(seen, fleet)
+        if node in seen.desired.inventory.assigned[release.assignment]
+    ]
     remembered, inventory = seen.memory.nodes.get(node), seen.desired.inventory
     if remembered is not None and remembered.quarantine is not None and node in inventory.nodes:
-        lines.append("suggested commit, unless it is mended soon:")
-        lines += broken_diff(fleet, inventory, node)
+        lines += _suggested(node, seen, fleet)
     return tuple(lines)
+
+
+def _suggested(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
+    """The commit that takes a failed node out of the fleet, and swaps it where it can."""
+    inventory = seen.desired.inventory
+    other = replacements(seen.desired, seen.observed, seen.memory).get(node, "")
+    wanted = seen.desired.nodes.get(node) or seen.desired.not_managed.get(node)
+    holder = wanted.holder.name if wanted is not None else ""
+    with_other = f", with {other} in its place" if other else ""
+    head = f"suggested commit, unless it is mended soon{with_other}:"
+    return (head, *failed_diff(fleet, inventory, node, holder, other))
 
 
 def _print_account(account: Explanation, more: tuple[str, ...]) -> None:

@@ -22,7 +22,8 @@ from metalwright.cli.common import (
     select,
     settings_from,
 )
-from metalwright.cli.look import from_file, live, recorded, shifted
+from metalwright.cli.look import Look, from_file, live, recorded, shifted
+from metalwright.cli.standing import release_words, releases_of
 from metalwright.daemon.fleet import observed_nodes, open_fleet
 from metalwright.daemon.reconcile import Reconciler
 from metalwright.model.documents import Node
@@ -94,12 +95,16 @@ def plan(
         else:
             seen = from_file(Path(observed)) if kind == "file" else recorded(memory, now)
         made = reconciler.plan(desired, seen, memory, context)
+        look = Look(desired=desired, observed=seen, memory=memory, plan=made)
+        freed = releases_of(look, fleet) if names is None else ()
     if out is not None:
         out.write_text(to_json(made) + "\n", encoding="utf-8")
     if output is Format.JSON:
         say(to_json(made))
     else:
         say(render_text(made, width=console().width, color=console().is_terminal))
+        for release in freed:
+            say(f"Release of {release_words(release)}")
     raise typer.Exit(exit_code(made))
 
 

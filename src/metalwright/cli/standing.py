@@ -4,16 +4,24 @@ quarantine, how far the rollouts are. Only words: it reads values and decides no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from metalwright.cli.look import Look
+from metalwright.daemon.fleet import Fleet
+from metalwright.daemon.reconcile import FACT_CYCLE
 from metalwright.model.desired import Desired
 from metalwright.model.fields import format_instant
 from metalwright.model.noderange import fold
 from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
 from metalwright.model.rollout import ROLLOUT_OVER, Rollout, RolloutState
+from metalwright.plan import Release, releases
+
+MISSING_TOLD_MAX = 5
+"""Nodes that an assignment lacks, and that are told with the reason."""
 
 ACKNOWLEDGED_DIGITS = 12
 """Of the acknowledgement of a rollout: so many are enough for a commit to give it."""
@@ -96,6 +104,25 @@ def _has_canaries(rollout: Rollout, desired: Desired) -> bool:
     strategy = pool.spec.rollout if pool is not None else None
     first = strategy is not None and strategy.canaries > 0 and not rollout.reverts
     return first and len(rollout.waves) > 1
+
+
+def releases_of(seen: Look, fleet: Fleet) -> tuple[Release, ...]:
+    """How far the assignments are whose nodes have something to pass."""
+    said = fleet.store.fact(FACT_CYCLE)
+    unpassed = json.loads(said[0]).get("unpassed", {}) if said is not None else {}
+    return releases(seen.desired, seen.memory, seen.plan, unpassed)
+
+
+def release_words(release: Release) -> str:
+    """Whether an assignment is released, and what it lacks."""
+    ready = f"{release.ready} of {release.nodes} nodes ready"
+    if release.since is not None:
+        head = f"{release.assignment}: released since {instant(release.since)}, {ready}"
+    else:
+        head = f"{release.assignment}: not released, {ready}, {release.needed} needed"
+    told = "; ".join(f"{each.node}: {each.why}" for each in release.missing[:MISSING_TOLD_MAX])
+    more = len(release.missing) - MISSING_TOLD_MAX
+    return f"{head}{'; missing ' + told if told else ''}{f'; {more} more' if more > 0 else ''}"
 
 
 def instant(value: datetime) -> str:

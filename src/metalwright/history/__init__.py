@@ -4,6 +4,15 @@ Everything here is derived from the git log and the journal at the moment of ask
 """
 
 from metalwright.history.explain import Explanation, explain
+from metalwright.history.released import Released, released
 from metalwright.history.timeline import CommitEffect, OperationGroup, timeline
 
-__all__ = ["CommitEffect", "Explanation", "OperationGroup", "explain", "timeline"]
+__all__ = [
+    "CommitEffect",
+    "Explanation",
+    "OperationGroup",
+    "Released",
+    "explain",
+    "released",
+    "timeline",
+]
