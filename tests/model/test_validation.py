@@ -239,3 +239,19 @@ def test_the_checks_of_the_revision_count_and_those_of_the_pool_come_on_top() ->
     assert checks_of(declared(booted, lax), "ci", booted) == (lax,)
     assert checks_of(declared(None, ssh), "ci", None) == (ssh,)
     assert checks_of(declared(booted), "gone", booted) == (ping,)
+
+
+def test_a_resolved_template_that_is_read_back_is_the_same_and_can_be_a_key() -> None:
+    """Plans compare templates of the store with those of git, and remember by the pair."""
+    adapter = TypeAdapter(ResolvedTemplate)
+    before = ResolvedTemplate(
+        name="t",
+        chain=("t",),
+        method=Method.LOCAL,
+        files=FrozenDict({"ks.cfg": "text"}),
+        validation=(HOME, MATCH, CABLES, DISKS, MOUNT, Check(name="ping", ping=Ping(count=2))),
+        digest="d" * 64,
+    )
+    after = adapter.validate_json(adapter.dump_json(before))
+    assert after == before
+    assert hash(after) == hash(before)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
 
 from metalwright.model.checks import Check, joined
 from metalwright.model.documents import (
@@ -77,7 +79,9 @@ class ResolvedTemplate:
     kernel_args: tuple[str, ...] = ()
     user_data: str | None = None
     vendor_data: str | None = None
-    files: Mapping[str, str] = field(default_factory=FrozenDict)
+    files: Annotated[Mapping[str, str], AfterValidator(FrozenDict)] = field(
+        default_factory=FrozenDict
+    )
     wipe: WipePolicy = WipePolicy.NONE
     timeouts: Timeouts = field(default_factory=Timeouts)
     validation: tuple[Check, ...] = ()
