@@ -40,15 +40,17 @@ FILE_LINES_MAX = 300
 ROOMS = {"model", "inventory", "schedule", "drivers", "observe", "plan", "execute", "store"}
 ROOMS |= {"history", "boot", "lab"}
 WIRING = {"cli", "daemon"}
-SHARED = {"errors", "settings", "settings_secrets", "settings_drivers", "__init__", "__main__"}
+SHARED = {"errors", "settings", "__init__", "__main__"}
+SHARED |= {"settings_secrets", "settings_drivers", "settings_boot"}
 PURE = {"model", "schedule", "plan", "history"}
 
 MAY_IMPORT = {
     **{room: {"model", "errors"} for room in ROOMS},
     "errors": {"model"},
-    "settings": {"errors", "settings_secrets", "settings_drivers"},
+    "settings": {"errors", "settings_secrets", "settings_drivers", "settings_boot"},
     "settings_secrets": set(),
     "settings_drivers": set(),
+    "settings_boot": set(),
     "daemon": ROOMS | {"errors", "settings"},
     "cli": ROOMS | {"errors", "settings", "daemon"},
     "__main__": {"cli"},
@@ -69,6 +71,7 @@ LIBRARY_HOMES = {
     "requests": {"drivers"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
+    "anyio": {"boot"},
     "fastapi": {"boot"},
     "starlette": {"boot"},
     "uvicorn": {"boot"},

@@ -29,6 +29,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from metalwright.errors import SettingsError
+from metalwright.settings_boot import BootSettings
 from metalwright.settings_drivers import DriverSettings
 from metalwright.settings_secrets import SecretsSettings
 
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     history_keep_days: Annotated[int, Field(ge=1, le=36_500)] = 730
     observe: ObserveSettings = ObserveSettings()
     execute: ExecuteSettings = ExecuteSettings()
+    boot: BootSettings = BootSettings()
     drivers: DriverSettings = DriverSettings()
     log: LogSettings = LogSettings()
 

@@ -12,7 +12,6 @@ import hashlib
 import os
 import random
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -21,12 +20,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
+from metalwright.daemon.booting import Booting, open_booting
 from metalwright.daemon.checking import prober_of
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.right import Lock, Right
 from metalwright.daemon.secrets import open_secrets
+from metalwright.daemon.tables import driver_tables
 from metalwright.daemon.takeover import calls_left_s, locked, take_over, take_store
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
@@ -83,6 +84,7 @@ class Parts:
     secrets: Secrets | None = None
     sealed: SealedSecrets | None = None
     probers: Executor | None = None
+    boot: Booting | None = None
 
 
 class Fleet:
@@ -98,7 +100,7 @@ class Fleet:
         self.told, self._marks = parts.told, parts.marks
         self.secrets, self._sealed = parts.secrets, parts.sealed
         self._right = Right(parts.lock, parts.clock, self.wall)
-        self.drivers = parts.drivers
+        self.drivers, self.boot = parts.drivers, parts.boot
         self.loader = Loader(parts.repository, driver_names())
         self.sweeper = Sweeper(
             parts.drivers,
@@ -173,11 +175,18 @@ def open_fleet(
         RepositoryError, StoreError, SettingsError: a part cannot be opened.
     """
     with ExitStack() as stack:
-        parts = _open_parts(settings, stack, clock or SteadyClock(), drive=drive)
+        parts = _open_parts(settings, stack, clock or SteadyClock(), wake, drive=drive)
         yield stack.enter_context(Fleet(settings, parts, wake))
 
 
-def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, drive: bool) -> Parts:
+def _open_parts(
+    settings: Settings,
+    stack: ExitStack,
+    clock: SteadyClock,
+    wake: Callable[[], None],
+    *,
+    drive: bool,
+) -> Parts:
     """The parts of an installation; `stack` closes them, the last opened first."""
     _make_state_dir(settings.state_dir)
     lock = fleet_lock(settings.store, settings.state_dir)
@@ -195,6 +204,8 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
     drivers = open_drivers(driver_tables(settings), secrets, clock)
     for driver in drivers.values():
         stack.callback(driver.close)
+    boot = open_booting(settings, store, secrets, clock, wake, stack if drive else None)
+    drivers = boot.drivers(drivers) if boot is not None else drivers
     askers = _threads(settings.observe.in_flight_max, "observe", stack)
     actors = None
     if drive:
@@ -218,6 +229,7 @@ def _open_parts(settings: Settings, stack: ExitStack, clock: SteadyClock, *, dri
         secrets=secrets,
         sealed=sealed,
         probers=_threads(ProbeSettings().in_flight_max, "probe", stack) if drive else None,
+        boot=boot,
     )
 
 
@@ -270,18 +282,6 @@ def open_repository(settings: Settings) -> Repository:
         mirror=settings.state_dir / f"mirror-{location}.git",
         fetch_timeout_s=settings.fetch_timeout_s,
     )
-
-
-def driver_tables(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
-    """The settings of each driver by its name, with what only the installation knows."""
-    tables: dict[str, Mapping[str, Any]] = settings.drivers.model_dump()
-    fake = {**tables["fake"], "state": fake_state(settings), "wait": time.sleep}
-    return {**tables, "fake": fake}
-
-
-def fake_state(settings: Settings) -> Path:
-    """Where the simulated fleet lives."""
-    return settings.state_dir / "fake-fleet.sqlite"
 
 
 def sweep_settings(observe: ObserveSettings) -> SweepSettings:

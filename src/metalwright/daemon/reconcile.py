@@ -154,6 +154,8 @@ class Reconciler:
 
         A `preview` of a branch may well lack the newest commits; that is not a rewritten history.
         """
+        if self.fleet.boot is not None:
+            self.fleet.boot.follow(inventory)
         last, head = memory.applied_revision, inventory.revision.id
         rewritten = (
             not preview
@@ -231,6 +233,8 @@ class Reconciler:
             return CycleResult(at=fleet.clock(), sentence=sentence, trouble=self.trouble)
         fleet.sweeper.follow(observed_nodes(self.inventory))
         observed = replace(fleet.sweeper.snapshot(), checks=fleet.prober.snapshot())
+        if fleet.boot is not None:
+            observed = fleet.boot.seen(observed, memory, self.inventory)
         # The instant of the cycle is after all that it knows: no end is before what proves it.
         now = fleet.clock()
         desired = self.resolve(fleet.wall(), now)

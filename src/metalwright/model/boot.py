@@ -128,6 +128,35 @@ def answer(node: Node, memory: NodeMemory | None, said: Phase | None) -> BootAns
     return _local("no operation asked for this boot")
 
 
+def greeting(node: Node, memory: NodeMemory | None, said: Phase | None) -> BootAnswer:
+    """What a machine that runs from its own disk may report for: `LOCAL` with the template, or
+    `WAIT` with the reason why it may not report now.
+    """
+    if node.spec.lifecycle is not Lifecycle.MANAGED or memory is None:
+        return _wait("it is not managed here")
+    operation, applied = memory.operation, memory.applied
+    if operation is not None and operation.state is OperationState.RUNNING:
+        template = operation.target.template
+        if operation.failing or operation.cancelled_by or said is Phase.FAILED:
+            return _wait("this attempt is over")
+        if template is None or template.method is Method.NETBOOT:
+            return _wait("it is to run what the network gave it")
+        installs = Stage.INSTALLING in operation.stages
+        if installs and said not in (Phase.INSTALLED, Phase.RUNNING):
+            return _wait("its system is not installed yet")
+        intent = operation.intent.kind if operation.intent is not None else None
+        booting = operation.stage is Stage.BOOT and intent is EffectKind.POWER_ON
+        if booting or operation.stage in (Stage.INSTALLING, Stage.VALIDATING):
+            return _local("it boots from its disk", operation)
+        return _wait(f"its operation is at the stage {operation.stage}")
+    if applied is None or applied.target.power is not PowerState.ON:
+        return _wait("it is to run nothing")
+    template = applied.target.template
+    if template is None or template.method is Method.NETBOOT:
+        return _wait("it is to run nothing from its disk")
+    return BootAnswer(mode=Served.LOCAL, why="it runs from its disk", template=template)
+
+
 def _of_operation(operation: Operation, said: Phase | None) -> BootAnswer:
     intent = operation.intent.kind if operation.intent is not None else None
     if operation.failing or operation.cancelled_by or said is Phase.FAILED:
@@ -137,7 +166,7 @@ def _of_operation(operation: Operation, said: Phase | None) -> BootAnswer:
             return _requested(Served.WIPE, operation)
         return _wait("the wipe was begun in this attempt, and is not begun twice")
     booting = operation.stage is Stage.BOOT and intent is EffectKind.POWER_ON
-    if not booting and operation.stage is not Stage.INSTALLING:
+    if not booting and operation.stage not in (Stage.INSTALLING, Stage.VALIDATING):
         return _wait(f"its operation is at the stage {operation.stage}")
     template = operation.target.template
     if template is None or template.method is Method.LOCAL:

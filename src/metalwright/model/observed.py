@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from metalwright.model.checks import Verdict
 from metalwright.model.frozen import FrozenDict
+from metalwright.model.inspected import Facts
+from metalwright.model.inspected import Identity as Identity
 
 
 class Power(StrEnum):
@@ -55,13 +58,7 @@ class ErrorKind(StrEnum):
     PERMANENT = "permanent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who the machine says it is; what it did not say is `None` or empty."""
-
-    serial: str | None = None
-    system_uuid: str | None = None
-    macs: tuple[str, ...] = ()
+_UNTOLD: Final = Identity()
 
 
 class Phase(StrEnum):
@@ -91,8 +88,9 @@ class Reading:
 
     `template_digest` is the template that the booted system reports, `last_wipe` the id of the
     operation whose wipe the disks carry evidence of; both `None` where nothing can tell. `progress`
-    is what a hardware engine in front of the machine is at. `asked_at` is when the asking truly
-    began, where one answer is shared by many nodes: earlier than this node was asked for.
+    is what a hardware engine in front of the machine is at, `facts` the hardware as the booted
+    system reported it. `asked_at` is when the asking truly began, where one answer is shared by
+    many nodes: earlier than this node was asked for.
     """
 
     power: Power = Power.UNKNOWN
@@ -100,9 +98,10 @@ class Reading:
     boot_progress: BootProgress | None = None
     template_digest: str | None = None
     last_wipe: str | None = None
-    identity: Identity = Identity()
+    identity: Identity = _UNTOLD
     health: Health | None = None
     progress: Progress | None = None
+    facts: Facts | None = None
     asked_at: datetime | None = field(default=None, compare=False)
 
 

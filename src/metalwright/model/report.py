@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from metalwright.model.observed import Identity
+from metalwright.model.inspected import DiskFact as DiskFact
+from metalwright.model.inspected import Facts as Facts
+from metalwright.model.inspected import NicFact as NicFact
+from metalwright.model.inspected import Smart as Smart
 
 
 class Phase(StrEnum):
@@ -28,57 +31,6 @@ class Phase(StrEnum):
     INSTALLED = "installed"
     RUNNING = "running"
     FAILED = "failed"
-
-
-class Smart(StrEnum):
-    """A disk's own verdict about itself (SMART overall health)."""
-
-    PASSED = "PASSED"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskFact:
-    """One disk that the machine has; what it does not tell is `None`."""
-
-    name: str
-    serial: str | None = None
-    bytes: int | None = None
-    rotational: bool | None = None
-    smart: Smart | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NicFact:
-    """One network interface that the machine has; `link` is whether its cable carries one."""
-
-    name: str
-    mac: str
-    link: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """The hardware as the machine's own system sees it; what it does not tell is `None`."""
-
-    vendor: str | None = None
-    model: str | None = None
-    serial: str | None = None
-    system_uuid: str | None = None
-    cpu_arch: str | None = None
-    cpus: int | None = None
-    memory_mib: int | None = None
-    disks: tuple[DiskFact, ...] = ()
-    nics: tuple[NicFact, ...] = ()
-
-    @property
-    def identity(self) -> Identity:
-        """Who the machine says it is."""
-        return Identity(
-            serial=self.serial,
-            system_uuid=self.system_uuid,
-            macs=tuple(nic.mac for nic in self.nics),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
