@@ -728,7 +728,52 @@ RESTORED = (
     ),
 )
 
-MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS, *RECOVERY, *RESTORED)
+VALIDATION = (
+    Mutant(
+        bug="a check that failed counts as passed",
+        file="execute/validating.py",
+        before="elif not verdict.passed:",
+        after="elif False:",
+        caught_by="tests/execute/test_validating.py",
+    ),
+    Mutant(
+        bug="no verdict counts as a pass",
+        file="execute/validating.py",
+        before="if verdict is None or not _counts(verdict, operation):",
+        after="if verdict is not None and not _counts(verdict, operation):",
+        caught_by="tests/execute/test_validating.py",
+    ),
+    Mutant(
+        bug="a verdict from before the stage counts",
+        file="execute/validating.py",
+        before="return operation.entered_at is not None and verdict.at >= operation.entered_at",
+        after="return operation.entered_at is not None",
+        caught_by="tests/execute/test_validating.py",
+    ),
+    Mutant(
+        bug="a machine that runs something else is validated",
+        file="execute/validating.py",
+        before="return _runs(operation, reading) and not any(_missing(operation, situation))",
+        after="return not any(_missing(operation, situation))",
+        caught_by="tests/execute/test_validating.py",
+    ),
+    Mutant(
+        bug="the report of an earlier attempt counts",
+        file="model/validation.py",
+        before="return report.phase is Phase.RUNNING and (mine or report.at >= validation.since)",
+        after="return report.phase is Phase.RUNNING",
+        caught_by="tests/model/test_validation.py",
+    ),
+    Mutant(
+        bug="a late answer of an attempt that is over counts for the next",
+        file="observe/prober.py",
+        before="if not future.cancelled() and not this.gone:",
+        after="if not future.cancelled():",
+        caught_by="tests/observe/test_prober.py",
+    ),
+)
+
+MUTANTS = (*LEDGER, *STEPS, *ADMISSION, *PLANS, *RECOVERY, *RESTORED, *VALIDATION)
 
 SEEDS: dict[str, int] = {
     "a slot is kept after the end": 100,

@@ -36,6 +36,7 @@ from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observed
 from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
+from metalwright.observe import ProbeSettings
 from metalwright.plan import PlanContext
 from metalwright.settings import Settings
 from metalwright.store import Marks, Store, fleet_lock
@@ -212,6 +213,7 @@ class SimDaemon:
             store=store,
             drivers={"fake": self._driver()},
             askers=self._executor("askers", around.settings.observe.in_flight_max),
+            probers=self._executor("probers", ProbeSettings().in_flight_max),
             actors=self._executor("actors", around.settings.execute.effects_in_flight_max),
             clock=clock,
             wall=around.clock.wall,
@@ -282,6 +284,7 @@ class SimDaemon:
         now, wall = fleet.clock(), fleet.wall()
         due: list[tuple[datetime | None, datetime]] = [
             (fleet.sweeper.next_due_at(), now),
+            (fleet.prober.next_due_at(), now),
             (fleet.engine.next_due_at(), now),
             (reconciler.planned_until, now),
             (reconciler.desired_until, wall),

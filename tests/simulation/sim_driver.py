@@ -13,6 +13,7 @@ from dataclasses import replace
 from sim_room import CACHE_S, PAST_KEPT, SIGHTS_KEPT, CallLog, Machine, MachineRoom, Sight
 
 from metalwright.errors import CredentialsError, DriverError, PermanentError, TemporaryError
+from metalwright.model.checks import Check
 from metalwright.model.documents import Node
 from metalwright.model.observed import Identity, Power, Reading
 from metalwright.model.operation import Effect, EffectKind
@@ -78,6 +79,13 @@ class SimDriver:
         elif before + after > timeout_s:
             _time_out(timeout_s)
         return seen
+
+    def check(self, node: Node, check: Check, timeout_s: float) -> str:
+        """Make a check over the machine's own network, which has no fault but its delay."""
+        self._room.time.sleep_s(self._dice.uniform(0.01, 0.3))
+        said = self._room.checked(node.metadata.name, check.name)
+        self._room.time.sleep_s(self._dice.uniform(0.01, min(timeout_s, 1.0)))
+        return said
 
     def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
         """Bring an effect about. Raises DriverError."""

@@ -31,6 +31,14 @@ TEMPLATES = {
     "t5": ("netboot", "slow", "none"),
 }
 
+CHECKED = ("t1", "t3")
+"""The templates whose machines are validated."""
+
+CHECKS = ("ping", "home")
+"""The names of the checks that these have to pass."""
+
+_VALIDATION = "[{name: ping, ping: {}, timeout: 5s}, {name: home, phoneHome: {}}]"
+
 IMAGES = f"""\
 apiVersion: metalwright/v1
 kind: Image
@@ -203,6 +211,8 @@ def _template(name: str, model: Model) -> str:
     spec = f"method: {method}, wipe: {wipe}, kernelArgs: {json.dumps(arguments)}"
     if image is not None:
         spec += f", image: {image}"
+    if name in CHECKED:
+        spec += f", validation: {_VALIDATION}"
     return (
         "apiVersion: metalwright/v1\nkind: BootTemplate\n"
         f"metadata: {{name: {name}}}\nspec: {{{spec}}}\n"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim_brakes import BrakeBooks, RightBooks
+from sim_checks import CheckBooks
 from sim_inventory import Model, Shape, wanted
 from sim_limits import LimitBooks, StartBooks
 from sim_record import Known, Moment, Violation
@@ -52,7 +53,15 @@ class Witness:
         self.events: Counter[str] = Counter()
         self.limits, self.starts = LimitBooks(shape), StartBooks(shape)
         self.waves, self.waits, self.right = WaveBooks(), WaitBooks(room), RightBooks()
-        self._books = (self.limits, self.starts, BrakeBooks(), self.waves, self.waits, self.right)
+        self._books = (
+            self.limits,
+            self.starts,
+            BrakeBooks(),
+            CheckBooks(room),
+            self.waves,
+            self.waits,
+            self.right,
+        )
         for book in self._books:
             book.broken, book.now_s = self.broken, lambda: room.time.now_s
         self._journal, self._tell = journal, tell

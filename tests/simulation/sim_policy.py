@@ -16,6 +16,7 @@ TIMEOUTS = (
     ("wipe", 120, 45),
     ("boot", 500, 60),
     ("install", 1_200, 90),
+    ("validate", 200, 60),
 )
 """Seconds at the pace of life, and the least for BMCs whose pace does not change."""
 

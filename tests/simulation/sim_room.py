@@ -20,6 +20,7 @@ from metalwright.drivers.fake_node import (
     carry_out,
     pressed,
     reading_at,
+    runs,
     settled,
 )
 from metalwright.model.documents import Node
@@ -53,6 +54,12 @@ LYING_KINDS = (
     "answers out of order",  # every other time an earlier answer comes once more
 )
 
+CHECK_KIND = "fails checks"
+"""Boots, and passes no check; drawn beside the others, which are faults of the BMC."""
+
+TRIES_KEPT = 24
+"""Checks of a machine that are remembered."""
+
 CACHE_S = 45.0
 PAST_KEPT = 4
 
@@ -75,6 +82,15 @@ class Sight:
     begun_s: float
     delivered_s: float
     reading: Reading | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One check that was made on a machine, and what it truly came to."""
+
+    name: str
+    begun_s: float
+    passed: bool
 
 
 @dataclass(slots=True)
@@ -101,6 +117,7 @@ class Machine:
     sights: list[Sight] = field(default_factory=list)
     cached: tuple[float, Reading] | None = None
     past: list[Reading] = field(default_factory=list)
+    checked: list[Tried] = field(default_factory=list)
 
 
 SIGHTS_KEPT = 12
@@ -143,6 +160,15 @@ class MachineRoom:
         """What an honest BMC would say now."""
         machine = self.machines[node]
         return reading_at(machine.state, self.now(), machine.identity)
+
+    def checked(self, node: str, name: str) -> str:
+        """Make a check: why the machine does not pass it now."""
+        machine = self.machines[node]
+        said = "it fails" if self.fault(node, CHECK_KIND) else runs(machine.state, self.now())
+        machine.checked.append(Tried(name, self.time.now_s, not said))
+        if len(machine.checked) > TRIES_KEPT:
+            del machine.checked[0]
+        return said
 
     def press(self, node: str, power: Power) -> None:
         """Somebody in the room holds the power button."""

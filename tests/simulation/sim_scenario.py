@@ -13,7 +13,7 @@ from typing import Any
 
 import sim_features
 from sim_inventory import PARTS, Shape
-from sim_room import FAULT_KINDS, LYING_KINDS
+from sim_room import CHECK_KIND, FAULT_KINDS, LYING_KINDS
 
 STORE_FAULTS = ("disk full", "commit fails", "commit in doubt")
 
@@ -165,7 +165,19 @@ def generate(seed: int, recipe: Recipe | None = None) -> Scenario:
         events = [_with_features(scenario, each, more) for each in events]
         drawn = sim_features.events(scenario.shape, span_s, more)
         events += [Event(at_s=at_s, kind=kind, what=what) for at_s, kind, what in drawn]
+    events += _unwell(scenario, random.Random(f"{seed}/checks"), recipe, span_s)
     return replace(scenario, events=tuple(sorted(events, key=lambda each: each.at_s)))
+
+
+def _unwell(scenario: Scenario, dice: random.Random, recipe: Recipe, span_s: float) -> list[Event]:
+    """Machines that boot and fail their checks, for a while."""
+    events = []
+    for name in scenario.shape.names if recipe.faulty[1] else ():
+        if dice.random() < 0.15:
+            for_s = round(dice.choice((60.0, 200.0, 600.0)) * dice.uniform(0.5, 1.0), 3)
+            what = {"node": name, "fault": CHECK_KIND, "for_s": for_s}
+            events.append(_event(dice, span_s, "fault", what))
+    return events
 
 
 def _with_features(scenario: Scenario, event: Event, more: random.Random) -> Event:
