@@ -37,7 +37,7 @@ from metalwright.model.report import (
 )
 from metalwright.model.template import BootTemplateSpec, Method
 from metalwright.model.tenancy import PoolSpec, PowerState, Resting
-from metalwright.model.validation import MESSAGE_MAX, Validation, commands, judge
+from metalwright.model.validation import MESSAGE_MAX, Validation, judge
 
 SINCE = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 MAC, OTHER_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02"
@@ -162,10 +162,6 @@ def test_what_a_command_says_is_cut() -> None:
     verdict = judge(MOUNT, VALIDATION, report(checks=(loud,)))
     assert verdict is not None
     assert len(verdict.message) == MESSAGE_MAX
-
-
-def test_the_agent_runs_the_commands_only() -> None:
-    assert commands(VALIDATION) == (MOUNT,)
 
 
 def written(kind: Any, value: Any) -> Any:

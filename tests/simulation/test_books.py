@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from sim_brakes import BrakeBooks, RightBooks
-from sim_inventory import Model, Shape, initial
+from sim_checks import CheckBooks
+from sim_inventory import CHECKS, Model, Shape, initial
 from sim_limits import LimitBooks, StartBooks
 from sim_record import Book, Known, Moment
-from sim_room import CallLog
+from sim_room import CallLog, Machine, MachineRoom, Tried
+from sim_time import Scheduler
 
+from metalwright.model.observed import Identity
 from metalwright.model.operation import Effect, EffectKind
 
 SHAPE = Shape(nodes=20, pools=2, speed=10.0)
@@ -122,3 +125,31 @@ def test_a_call_of_a_former_daemon_is_found() -> None:
     assert listener.heard == []
     book.called(known(0), CallLog("n00000", effect, 0.0, process=1))
     assert listener.heard == ["a former daemon does nothing"]
+
+
+def test_what_ends_well_was_validated_and_passed_every_check_in_the_stage() -> None:
+    """Each case: what the journal said, the checks that the machine truly had, what is wrong."""
+    entered = ("stage", "entered validating; deadline 60s, of the policy")
+    good = [Tried(name, 11.0, passed=True) for name in CHECKS]
+    early = [Tried(name, 9.0, passed=True) for name in CHECKS]
+    failed = [*good[:-1], Tried(CHECKS[-1], 11.0, passed=False)]
+    none, lacks = "what boots is validated", "what is active has passed its checks"
+    for lines, tries, verb, template, wrong in (
+        ([entered], good, "deploy", "t1", []),
+        ([entered], early, "deploy", "t1", [lacks]),
+        ([entered], failed, "rebuild", "t3", [lacks]),
+        ([entered], good[:-1], "reboot", "t1", [lacks]),
+        ([], good, "deploy", "t1", [none]),
+        ([entered, ("retry", "")], good, "deploy", "t1", [none]),
+        ([], [], "deploy", "t0", []),
+        ([], [], "power on", "t1", []),
+    ):
+        room = MachineRoom(Scheduler(0), 0, 10.0, 10)
+        room.machines["n00001"] = Machine(identity=Identity(), checked=list(tries))
+        book = CheckBooks(room)
+        listener = Listener(book)
+        listener.at_s = 10.0
+        for event, detail in lines:
+            book.line("n00001", event, detail, moment())
+        book.ended(known(1, verb, template=template), "active", moment())
+        assert listener.heard == wrong, (lines, tries, verb)

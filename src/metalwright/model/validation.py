@@ -53,11 +53,6 @@ def judge(check: Check, validation: Validation, report: Report | None) -> Verdic
     return Verdict(at=at, passed=not said, message=said[:MESSAGE_MAX])
 
 
-def commands(validation: Validation) -> tuple[Check, ...]:
-    """The checks that the agent on the machine is to run."""
-    return tuple(check for check in validation.checks if check.command is not None)
-
-
 def _counts(report: Report, validation: Validation) -> bool:
     mine = (report.operation_id, report.attempt) == (validation.operation_id, validation.attempt)
     return report.phase is Phase.RUNNING and (mine or report.at >= validation.since)
