@@ -100,6 +100,15 @@ def test_the_checks_that_the_service_asks_for_are_made_on_the_machine(service: S
     ]
 
 
+def test_checks_are_made_again_for_as_long_as_the_service_says_so(service: Service) -> None:
+    service.answers = ["check first 5 exit 1\n", "again 1\ncheck first 5 true\n", "again 1\n"]
+    done = subprocess.run(["sh", str(AGENT), f"{service.base}/b/T"], timeout=60, check=False)
+    assert done.returncode == 0
+    told = [[each["exit_status"] for each in one.get("checks", [])] for one in service.reports]
+    assert told == [[], [1], [0], []]
+    assert all(one["phase"] == "running" and one["facts"]["cpus"] for one in service.reports)
+
+
 def test_a_system_on_its_own_disk_asks_for_its_address_until_it_is_known(service: Service) -> None:
     environment = os.environ | {"MW_SERVICE": service.base}
     done = subprocess.run(["sh", str(AGENT)], env=environment, timeout=60, check=False)
