@@ -37,7 +37,7 @@ from metalwright.model.report import (
 )
 from metalwright.model.template import BootTemplateSpec, Method
 from metalwright.model.tenancy import PoolSpec, PowerState, Resting
-from metalwright.model.validation import MESSAGE_MAX, Validation, judge
+from metalwright.model.validation import AGAIN_S, MESSAGE_MAX, Validation, asks, judge
 
 SINCE = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 MAC, OTHER_MAC = "52:54:00:00:00:01", "52:54:00:00:00:02"
@@ -251,3 +251,18 @@ def test_a_resolved_template_that_is_read_back_is_the_same_and_can_be_a_key() ->
     after = adapter.validate_json(adapter.dump_json(before))
     assert after == before
     assert hash(after) == hash(before)
+
+
+def test_the_agent_runs_the_commands_and_reports_again_until_all_that_is_its_to_tell_is_well() -> (
+    None
+):
+    command, again = "check mount 10 mountpoint /srv", f"again {AGAIN_S}"
+    failed = (CheckResult(name="mount", exit_status=0),)
+    assert asks(VALIDATION, report(checks=())) == (command,)
+    assert asks(VALIDATION, report(checks=failed)) == (again, command)
+    assert asks(VALIDATION, report()) == ()
+    assert asks(VALIDATION, report(facts=nic(link=False))) == (again, command)
+    cables = replace(VALIDATION, checks=(CABLES, Check(name="ping", ping=Ping())))
+    assert asks(cables, report(facts=nic(link=False))) == (again,)
+    assert asks(cables, report()) == ()
+    assert asks(replace(VALIDATION, checks=()), report()) == ()

@@ -23,6 +23,7 @@ from metalwright.model.inventory import checks_of
 from metalwright.model.operation import Operation
 from metalwright.model.report import DiskFact, Facts, Phase, Report
 from metalwright.model.template import WipePolicy
+from metalwright.model.validation import Validation, asks
 
 OK: Final = "ok\n"
 
@@ -117,7 +118,7 @@ class Hearing:
             check = compare_identity(entered.node.spec, read) if read is not None else None
             if check is not None and check.match is Match.OTHER:
                 return _failed(report, f"this is another machine: {check.message}")
-            return _Kept(report=report, text=self._checks(entered))
+            return _Kept(report=report, text=self._checks(entered, report))
         return _Kept(report=report)
 
     def _ready(self, entered: Entered, report: Report, image_bytes: int | None) -> _Kept:
@@ -147,16 +148,20 @@ class Hearing:
             return _failed(report, f"nothing is touched: {disks.refused}")
         return _Kept(report=report, text="\n".join([*lines, ""]), disks=disks.found)
 
-    def _checks(self, entered: Entered) -> str:
-        """The commands that the machine is to run, a line for each."""
-        pool = entered.inventory.pool_of.get(entered.boot.node, "")
-        checks = checks_of(entered.inventory, pool, entered.template)
-        lines = [
-            f"check {check.name} {check.timeout} {check.command.run}"
-            for check in checks
-            if check.command is not None
-        ]
-        return "\n".join([*lines, OK])
+    def _checks(self, entered: Entered, report: Report) -> str:
+        """What the machine is to check, and to report again, until its operation is over."""
+        boot, operation = entered.boot, entered.operation
+        if operation is None or not operation.unfinished:
+            return OK
+        validation = Validation(
+            node=entered.node,
+            operation_id=boot.operation_id,
+            attempt=boot.attempt,
+            template_digest=boot.template_digest,
+            since=report.at,
+            checks=checks_of(entered.inventory, operation.pool, entered.template),
+        )
+        return "\n".join([*asks(validation, report), OK])
 
     def _report(self, entered: Entered, body: ReportBody) -> Report:
         boot = entered.boot

@@ -18,6 +18,9 @@ from metalwright.model.facts import differences
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.report import Facts, Phase, Report, Smart
 
+AGAIN_S: Final = 15
+"""Seconds after which a machine that has not passed reports once more."""
+
 MESSAGE_MAX: Final = 200
 """Characters that are kept of what a command or a server said."""
 
@@ -51,6 +54,23 @@ def judge(check: Check, validation: Validation, report: Report | None) -> Verdic
         return None
     at = max(report.at, validation.since)
     return Verdict(at=at, passed=not said, message=said[:MESSAGE_MAX])
+
+
+def asks(validation: Validation, report: Report) -> tuple[str, ...]:
+    """What the agent on the machine is told after a report: the commands to run, and once it has
+    run them, to report again after a while; nothing when all that is its to tell has passed.
+    """
+    mine = [check for check in validation.checks if check.probe is None]
+    verdicts = [judge(check, validation, report) for check in mine]
+    if all(verdict is not None and verdict.passed for verdict in verdicts):
+        return ()
+    lines = [
+        f"check {check.name} {check.timeout} {check.command.run}"
+        for check in mine
+        if check.command is not None
+    ]
+    waits = report.checks or not lines
+    return (f"again {AGAIN_S}", *lines) if waits else tuple(lines)
 
 
 def _counts(report: Report, validation: Validation) -> bool:
