@@ -682,3 +682,15 @@ def test_whatever_is_stored_and_seen(
         assert evidence(operation, situation) is not None
     if superseded and isinstance(decision, Enter):
         pytest.fail("a superseded operation enters no further stage")
+
+
+def test_a_wipe_that_switches_the_machine_on_waits_for_a_start_token() -> None:
+    both = frozenset({EffectKind.POWER_ON, EffectKind.WIPE})
+    later = {"power_on_at": at(60), "powers_on": both}
+    assert isinstance(decide(wipe(), a_situation(1, seen(0.5), **later)), Wait)
+    done = decide(wipe(), a_situation(61, seen(60.5), **later))
+    assert isinstance(done, Do)
+    assert done.operation.stage_deadline_at == at(61 + TIMEOUTS.wipe)
+    by_itself = decide(wipe(), a_situation(1, seen(0.5), power_on_at=at(60)))
+    assert isinstance(by_itself, Do)
+    assert by_itself.operation.stage_deadline_at == at(1_000)

@@ -135,8 +135,12 @@ def bind(listen: str) -> socket.socket:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except BaseException:
+            bound.close()
+            raise
     except (OSError, OverflowError) as error:
         raise SettingsError(f"boot.listen: {listen} cannot be listened on: {error}") from error
     return bound

@@ -147,6 +147,11 @@ class RamdiskWipe:
         found = self._driver.capabilities
         return found | {EffectKind.WIPE} if self._wipes() and found >= _STEPS else found
 
+    @property
+    def powers_on(self) -> frozenset[EffectKind]:
+        """What switches a machine on: to wipe does so too."""
+        return frozenset({EffectKind.POWER_ON, EffectKind.WIPE})
+
     def observe(self, node: Node, timeout_s: float) -> Reading:
         """What the driver reads. Raises DriverError."""
         return self._driver.observe(node, timeout_s)

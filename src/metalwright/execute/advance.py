@@ -29,6 +29,7 @@ from metalwright.execute.situation import (
     Situation,
     Supersede,
     Wait,
+    entry_timeout_s,
     evidence,
     fails_at,
     in_doubt,
@@ -166,7 +167,7 @@ def _repeat(operation: Operation, situation: Situation) -> Decision:
         return Wait(why="is given time before it is told again", until=settled)
     if intent.kind is not EffectKind.SET_BOOT_DEVICE and situation.observation.at < settled:
         return Wait(why="is read back before it is told again")
-    if intent.kind is EffectKind.POWER_ON and _lacks_start(situation):
+    if situation.lacks_start(intent.kind):
         return _await_start(operation, situation)
     return _do(altered(operation, tries=tries), intent, situation)
 
@@ -213,6 +214,8 @@ def _wipe(operation: Operation, reading: Reading, situation: Situation) -> Decis
         template = operation.target.template
         level = template.wipe.value if template is not None else ""
         effect = Effect(kind=EffectKind.WIPE, argument=level, operation_id=operation.id)
+        if situation.lacks_start(effect.kind):
+            return _await_start(operation, situation)
         return _do(operation, effect, situation)
     if operation.intent.kind is EffectKind.WIPE and reading.last_wipe == operation.id:
         # An agent that has wiped and stays on has no system to shut down.
@@ -231,18 +234,14 @@ def _boot(operation: Operation, reading: Reading, situation: Situation) -> Decis
             return Wait(why="is booting", until=operation.stage_deadline_at)
         return _failed(operation, situation, _SOMEBODY)
     effect = boot_effect(operation)
-    if effect.kind is EffectKind.POWER_ON and _lacks_start(situation):
+    if situation.lacks_start(effect.kind):
         return _await_start(operation, situation)
     return _do(operation, effect, situation)
 
 
-def _lacks_start(situation: Situation) -> bool:
-    return situation.power_on_at is not None and situation.now < situation.power_on_at
-
-
 def _await_start(operation: Operation, situation: Situation) -> Decision:
-    """Wait for a start token; the deadline stays at least half the boot's time ahead."""
-    boot = seconds(max(1, situation.timeouts.boot))
+    """Wait for a start token; the deadline stays at least half the stage's time ahead."""
+    boot = seconds(max(1, entry_timeout_s(operation.stage or Stage.BOOT, situation.timeouts)))
     deadline = operation.stage_deadline_at
     if deadline is None or deadline - situation.now <= boot / 2:
         moved = altered(operation, stage_deadline_at=situation.now + boot)
@@ -283,9 +282,10 @@ def _do(
         return Fail(error=error, probed=asked, final=other)
     deadline, entered_at = operation.stage_deadline_at, operation.entered_at
     begins = effect is not operation.intent or in_doubt(operation)
-    if begins and effect.kind is EffectKind.POWER_ON and situation.power_on_at is not None:
-        # What it may have waited for a start token is no part of the boot.
-        timeout_s, entered_at = situation.timeouts.boot, situation.now
+    if begins and operation.stage is not None and situation.takes_start(effect.kind):
+        # What it may have waited for a start token is no part of the stage.
+        timeout_s = entry_timeout_s(operation.stage, situation.timeouts)
+        entered_at = situation.now
     if timeout_s is not None:
         deadline = situation.now + seconds(timeout_s)
     return Do(

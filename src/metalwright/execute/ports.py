@@ -98,6 +98,15 @@ class HardwareEngine(Protocol):
         """
 
 
+@runtime_checkable
+class PowersOn(Protocol):
+    """A driver of which other effects than `power on` switch a machine on."""
+
+    @property
+    def powers_on(self) -> frozenset[EffectKind]:
+        """All that do; each takes a start token."""
+
+
 class Random(Protocol):
     """The randomness for pauses and names: `random.Random`, or one that replays."""
 

@@ -16,6 +16,9 @@ from metalwright.model.policy import StageTimeouts
 
 AWAITS_START: Final = "a start token"
 
+POWERS_ON: Final = frozenset({EffectKind.POWER_ON})
+"""The effects that switch a machine on, where its driver says nothing else."""
+
 CHECK_ROUND_S: Final = 30.0
 """Until every check of a machine had its turn, beside the time that the check itself takes."""
 
@@ -29,8 +32,9 @@ class Situation:
     reach the machine for `predecessor_s` from then on. `superseded` says why
     the operation is not wanted any more, and is empty while it is. `settle_s` is how long a BMC may
     take to show what it was told. `power_on_at` is when a start rate lets the node be powered on;
-    `None` where no rate applies to it. `checks` are those that the node has to pass while it is
-    validated, `verdicts` the latest of each by its name.
+    `None` where no rate applies to it; `powers_on` are the effects that it is for.
+    `checks` are those that the node has to pass while it is validated, `verdicts` the latest of
+    each by its name.
     """
 
     now: datetime
@@ -44,9 +48,19 @@ class Situation:
     settle_s: float
     superseded: str = ""
     power_on_at: datetime | None = None
+    powers_on: frozenset[EffectKind] = POWERS_ON
     predecessor_s: float = 0.0
     checks: tuple[Check, ...] = ()
     verdicts: Mapping[str, Verdict] = field(default_factory=FrozenDict)
+
+    def lacks_start(self, kind: EffectKind) -> bool:
+        """Whether an effect has to wait for a start token."""
+        waits_until = self.power_on_at if kind in self.powers_on else None
+        return waits_until is not None and self.now < waits_until
+
+    def takes_start(self, kind: EffectKind) -> bool:
+        """Whether an effect takes a start token."""
+        return self.power_on_at is not None and kind in self.powers_on
 
     @property
     def alone_at(self) -> datetime:

@@ -14,8 +14,10 @@ from metalwright.execute.changes import Changes, Surroundings
 from metalwright.execute.deadlines import Deadlines, learnt_timeouts, stage_timeouts
 from metalwright.execute.effects import Task
 from metalwright.execute.operations import NO_GATE, Gate, Operations, Standstill
+from metalwright.execute.ports import PowersOn, Provisioner
 from metalwright.execute.situation import (
     AWAITS_START,
+    POWERS_ON,
     Decision,
     Do,
     Enter,
@@ -143,6 +145,7 @@ class Steps:
             tries_max=self._around.tries_max,
             settle_s=self._around.settle_s,
             superseded=superseded,
+            powers_on=_powers_on(provisioner),
             power_on_at=self.starts.free_at(node) if node is not None else None,
             checks=checks,
             verdicts=verdicts,
@@ -198,9 +201,9 @@ class Steps:
             return
         first = before.intent is None and operation.stage is operation.stages[0]
         if self._changes.save(operation, "intent", self._words(operation) if first else ""):
-            if effect.kind is EffectKind.POWER_ON:
-                self.starts.take(node)
             provisioner = self._around.provisioners[node.spec.driver]
+            if effect.kind in _powers_on(provisioner):
+                self.starts.take(node)
             self.tasks[operation.node] = Task(
                 operation=operation, node=node, provisioner=provisioner
             )
@@ -252,3 +255,7 @@ def _ends_at(decision: Wait, operation: Operation, situation: Situation) -> date
     """When time alone may change a decision to wait: by what it says, or by the deadline."""
     instants = (decision.until, fails_at(operation, situation))
     return min((each for each in instants if each and each > situation.now), default=None)
+
+
+def _powers_on(provisioner: Provisioner | None) -> frozenset[EffectKind]:
+    return provisioner.powers_on if isinstance(provisioner, PowersOn) else POWERS_ON
