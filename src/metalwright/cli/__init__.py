@@ -14,7 +14,19 @@ from typing import Annotated
 import typer
 
 from metalwright import __version__
-from metalwright.cli import adopt, apply, brakes, daemon, demo, inspect, node, plan, queue, validate
+from metalwright.cli import (
+    adopt,
+    apply,
+    brakes,
+    daemon,
+    demo,
+    inspect,
+    netboot,
+    node,
+    plan,
+    queue,
+    validate,
+)
 from metalwright.cli.common import ERROR, USAGE, report, say
 from metalwright.errors import InventoryError, MetalwrightError
 
@@ -47,6 +59,7 @@ def options(
 
 for room in (validate, plan, apply, daemon, inspect, queue, node, adopt, brakes, demo):
     room.register(app)
+netboot.register(app)
 
 for command in app.registered_commands:
     # Without this mark the examples of a docstring would be filled into one paragraph.
