@@ -34,6 +34,8 @@ COMMANDS = (
     "forget",
     "schema",
     "demo",
+    "dnsmasq",
+    "ramdisk",
 )
 PRINTS_DATA = ("validate", "plan", "status", "show", "explain", "history", "queue")
 
