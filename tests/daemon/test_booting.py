@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from metalwright.cli.booted import booted_lines
 from metalwright.daemon.booting import RamdiskWipe, open_booting
 from metalwright.daemon.clock import SteadyClock
 from metalwright.daemon.fleet import Fleet, Parts
@@ -203,6 +204,10 @@ class Lab:
 
         return self.until(ended)
 
+    def fleet_node(self) -> Node:
+        assert self.reconciler.inventory is not None
+        return self.reconciler.inventory.nodes["n1"]
+
     def journal(self) -> tuple[JournalEntry, ...]:
         return self.fleet.store.journal(None, 1_000)
 
@@ -296,6 +301,10 @@ def test_a_loan_is_wiped_with_evidence_then_boots_and_phones_home(lab: Lab) -> N
     assert reading.boot_progress is BootProgress.OS_RUNNING
     assert reading.template_digest == operation.target.digest or reading.template_digest
     assert reading.facts is not None
+    shown = list(booted_lines(lab.fleet, "n1", lab.fleet_node()))
+    assert shown[0].startswith("reported  running at ")
+    assert shown[1] == "facts     serial SN1, vda DISK1 1000 bytes"
+    assert "vda (DISK1): zero, 1000 bytes, verified, operation" in shown[2]
     served = [line.detail for line in reversed(lab.journal()) if line.event == "served"]
     assert [words.split(" ")[0] for words in served] == ["wipe", "netboot"]
 
@@ -321,6 +330,21 @@ def test_a_machine_with_another_disk_is_neither_wiped_nor_booted(rig: Rig) -> No
         failed = lab.fleet.store.operations("n1", 1)[0]
         assert "nothing is touched: it has no disk with serial DISK1" in failed.last_error
         assert lab.fleet.store.wipes("n1", 9) == ()
+
+
+def test_a_machine_that_is_otherwise_than_declared_is_told_of(lab: Lab) -> None:
+    lab.loan("live")
+    lab.settle()
+    assert lab.reconciler.cycle().alerts == ()
+    lab.machine.on = False
+    lab.until(lambda _result: lab.fleet.store.latest_boot("n1") is None)
+    # Somebody changes the disk, and presses the power button.
+    lab.machine.disk = DISK | {"serial": "DISK9"}
+    lab.machine.apply(lab.fleet_node(), Effect(kind=EffectKind.POWER_ON), 1.0)
+    lab.until(lambda result: bool(result.alerts))
+    (alert,) = lab.reconciler.cycle().alerts
+    assert alert.startswith("n1 is not what git declares")
+    assert "it has no disk with serial DISK1" in alert
 
 
 def test_on_is_not_enough_where_a_report_is_expected(lab: Lab) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter
 
+from metalwright.cli.booted import booted_lines
 from metalwright.cli.common import (
     ConfigOption,
     Format,
@@ -60,6 +61,7 @@ def show(
         seen = look(fleet)
         account = _explained(node, seen)
         more = _beside(node, seen, fleet)
+        more = (*more, *booted_lines(fleet, node, seen.desired.inventory.nodes.get(node)))
         if sensors:
             more = (*more, *sensor_lines(fleet, seen.desired.inventory.nodes.get(node)))
         operations = fleet.store.operations(node, OPERATIONS_SHOWN)

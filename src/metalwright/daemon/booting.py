@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from metalwright.daemon.alerts import ALERTS_MAX
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.errors import MetalwrightError, SettingsError, TemporaryError
 from metalwright.execute.ports import HardwareEngine
 from metalwright.model.boots import Heard
 from metalwright.model.documents import Node
+from metalwright.model.facts import differences
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import BootDevice, Observation, Observed, Reading
@@ -55,6 +57,7 @@ class Booting:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[_Seen, Observation]] = {}
         self._engines: frozenset[str] = frozenset()
+        self._judged: dict[str, tuple[Heard, Node, str]] = {}
         self.wipes = False
         """Whether the revision in force names a ramdisk."""
 
@@ -109,6 +112,25 @@ class Booting:
         if not changed:
             return observed
         return replace(observed, nodes=FrozenDict({**observed.nodes, **changed}))
+
+    def alerts(self, inventory: Inventory) -> tuple[str, ...]:
+        """The machines that reported to be otherwise than git declares, so many at most."""
+        told: list[str] = []
+        kept: dict[str, tuple[Heard, Node, str]] = {}
+        for name, heard in self._heard.items():
+            node, facts = inventory.nodes.get(name), heard.report.facts
+            if node is None or facts is None:
+                continue
+            known = self._judged.get(name)
+            if known is None or known[0] is not heard or known[1] is not node:
+                known = (heard, node, "; ".join(differences(node.spec, facts)))
+            kept[name] = known
+            if known[2] and len(told) < ALERTS_MAX:
+                told.append(
+                    f"{name} is not what git declares, its disks stay as they are: {known[2]}"
+                )
+        self._judged = kept
+        return tuple(told)
 
     def _read_news(self) -> None:
         with self._lock:

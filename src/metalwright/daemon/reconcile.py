@@ -233,8 +233,10 @@ class Reconciler:
             return CycleResult(at=fleet.clock(), sentence=sentence, trouble=self.trouble)
         fleet.sweeper.follow(observed_nodes(self.inventory))
         observed = replace(fleet.sweeper.snapshot(), checks=fleet.prober.snapshot())
+        told: tuple[str, ...] = ()
         if fleet.boot is not None:
             observed = fleet.boot.seen(observed, memory, self.inventory)
+            told = fleet.boot.alerts(self.inventory)
         # The instant of the cycle is after all that it knows: no end is before what proves it.
         now = fleet.clock()
         desired = self.resolve(fleet.wall(), now)
@@ -256,7 +258,7 @@ class Reconciler:
             observed=observed,
             report=report,
             trouble=self.trouble,
-            alerts=alerts_of(fleet.drivers.values()),
+            alerts=alerts_of(fleet.drivers.values()) + told,
             unpassed=words_of(fleet.engine.validations, observed.checks),
         )
 
