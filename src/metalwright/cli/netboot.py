@@ -45,8 +45,7 @@ def dnsmasq(
 ) -> None:
     """Print a DHCP and TFTP configuration for the declared machines, and no others.
 
-    Example:
-        mw dnsmasq --range 10.20.0.100,10.20.0.200,1h --interface eth1 > metalwright.conf
+    Example: mw dnsmasq --range 10.20.0.100,10.20.0.200,1h --interface eth1
     """
     settings = settings_from(config, repository=repo)
     url = settings.boot.url or (f"http://{settings.boot.listen}" if settings.boot.listen else "")
@@ -74,8 +73,7 @@ def ramdisk(
 ) -> None:
     """Make the ramdisk that wipes and installs, and print the Image that names it.
 
-    Example:
-        mw ramdisk /srv/images/ramdisk.img
+    Example: mw ramdisk /srv/images/ramdisk.img
     """
     found = kernels(root)
     if kernel is None and not found:
