@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # a fleet without the service does not pay for a web framewor
 
 _STEPS: Final = frozenset({EffectKind.SET_BOOT_DEVICE, EffectKind.POWER_ON})
 
-_Seen = tuple[Observation, Heard | None, Operation | None]
+_Seen = tuple[Observation, Heard | None, Operation | None, Observation]
 
 
 class Booting:
@@ -55,7 +55,7 @@ class Booting:
         self._heard: dict[str, Heard] = dict(store.heard())
         self._news: set[str] = set()
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[_Seen, Observation]] = {}
+        self._known: dict[str, _Seen] = {}
         self._engines: frozenset[str] = frozenset()
         self._judged: dict[str, tuple[Heard, Node, str]] = {}
         self.wipes = False
@@ -93,25 +93,39 @@ class Booting:
             StoreError: the reports cannot be read, or the end of a boot cannot be written.
         """
         self._read_news()
-        busy = {name for name, each in memory.nodes.items() if each.operation is not None}
-        known: dict[str, tuple[_Seen, Observation]] = {}
-        for name in busy | self._heard.keys():
-            observation, node = observed.nodes.get(name), inventory.nodes.get(name)
+        with self._store.batch():  # the ends of many boots are one commit
+            return self._overlaid(observed, memory, inventory)
+
+    def _overlaid(self, observed: Observed, memory: Memory, inventory: Inventory) -> Observed:
+        names = self._heard.keys() | {
+            name for name, each in memory.nodes.items() if each.operation is not None
+        }
+        known: dict[str, _Seen] = {}
+        for name in names:
+            observation, heard = observed.nodes.get(name), self._heard.get(name)
+            mine = memory.nodes.get(name)
+            operation = mine.operation if mine is not None else None
+            before = self._known.get(name)
+            if (
+                before is not None
+                and before[0] is observation
+                and before[1] is heard
+                and before[2] is operation
+            ):
+                known[name] = before
+                continue
+            node = inventory.nodes.get(name)
             if observation is None or node is None or node.spec.driver in self._engines:
                 continue
-            heard = self._ended(name, observation)
-            mine = memory.nodes.get(name)
-            key = (observation, heard, mine.operation if mine is not None else None)
-            before = self._known.get(name)
-            same = before is not None and all(
-                now is then for now, then in zip(key, before[0], strict=True)
-            )
-            known[name] = before if before is not None and same else (key, overlaid(*key))
+            heard = self._ended(name, observation, heard)
+            known[name] = (observation, heard, operation, overlaid(observation, heard, operation))
         self._known = known
-        changed = {name: made for name, (key, made) in known.items() if made is not key[0]}
+        changed = {name: seen[3] for name, seen in known.items() if seen[3] is not seen[0]}
         if not changed:
             return observed
-        return replace(observed, nodes=FrozenDict({**observed.nodes, **changed}))
+        nodes = dict(observed.nodes)
+        nodes.update(changed)
+        return replace(observed, nodes=FrozenDict(nodes))
 
     def alerts(self, inventory: Inventory) -> tuple[str, ...]:
         """The machines that reported to be otherwise than git declares, so many at most."""
@@ -144,9 +158,8 @@ class Booting:
                 self._news |= news
             raise
 
-    def _ended(self, name: str, observation: Observation) -> Heard | None:
-        """What is known of a node's report; a boot whose machine was seen off is over for good."""
-        heard = self._heard.get(name)
+    def _ended(self, name: str, observation: Observation, heard: Heard | None) -> Heard | None:
+        """A node's report; a boot whose machine was seen off is over for good."""
         if heard is None or not is_over(observation, heard):
             return heard
         self._store.end_boots(name, self._clock())
