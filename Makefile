@@ -25,6 +25,8 @@ SCENARIO ?=
 WEEK ?=
 # make demo: more arguments for `mw demo` (DEMO_ARGS="--dir lab --stay").
 DEMO_ARGS ?=
+# make lab: more arguments for `mw lab` (LAB_ARGS="--dir lab --machines 2", LAB_ARGS=--tour).
+LAB_ARGS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -36,6 +38,10 @@ install: $(INSTALLED) ## Install everything into .venv (the other commands do th
 .PHONY: demo
 demo: $(INSTALLED) ## Watch a commit become the state of 48 simulated machines, and a revert undo it
 	$(BIN)/metalwright demo $(DEMO_ARGS)
+
+.PHONY: lab
+lab: $(INSTALLED) ## Play with three machines of this computer that really boot (docs/lab.md)
+	$(BIN)/metalwright lab $(LAB_ARGS)
 
 .PHONY: check
 check: $(INSTALLED) ## Lint, formatting, types, architecture, freshness of schemas and documents

@@ -36,6 +36,7 @@ COMMANDS = (
     "demo",
     "dnsmasq",
     "ramdisk",
+    "lab",
 )
 PRINTS_DATA = ("validate", "plan", "status", "show", "explain", "history", "queue")
 

@@ -21,6 +21,7 @@ from metalwright.cli import (
     daemon,
     demo,
     inspect,
+    lab,
     netboot,
     node,
     plan,
@@ -60,6 +61,7 @@ def options(
 for room in (validate, plan, apply, daemon, inspect, queue, node, adopt, brakes, demo):
     room.register(app)
 netboot.register(app)
+lab.register(app)
 
 for command in app.registered_commands:
     # Without this mark the examples of a docstring would be filled into one paragraph.
