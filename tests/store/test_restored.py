@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,6 +32,30 @@ def fill(store: Store) -> None:
     store.save_rollouts([a_rollout()], NOW)
     store.consent(["k"], NOW)
     store.put_fact("in-force", "{}", NOW)
+
+
+def test_how_far_a_store_has_come_waits_for_the_batch_of_another_thread(
+    opened: Callable[[], Store],
+) -> None:
+    store = opened()
+    fill(store)
+    before = store.reached()
+    inside, go_on = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with store.batch():
+            store.hold(["n2"], "fan", "ada", NOW)
+            inside.set()
+            go_on.wait(30)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert inside.wait(30)
+    threading.Timer(0.1, go_on.set).start()
+    assert store.reached().count > before.count
+    writer.join(30)
+    with store.batch(), pytest.raises(StoreError, match="not durable before its end"):
+        store.reached()
 
 
 def test_what_an_old_copy_takes_for_true_is_let_go(opened: Callable[[], Store]) -> None:

@@ -116,12 +116,13 @@ class Opened:
         Raises:
             StoreError: within a batch, or the database fails.
         """
-        if self._batch is not None:
-            raise StoreError("what a batch has written is not durable before its end")
-        with self._reading() as connection:
-            row = connection.execute(
-                select(meta.c.store_id, meta.c.restored, meta.c.driven, meta.c.generation)
-            ).one()
+        with self._lock:  # a batch of another thread is waited for
+            if self._batch is not None:
+                raise StoreError("what a batch has written is not durable before its end")
+            with self._reading() as connection:
+                row = connection.execute(
+                    select(meta.c.store_id, meta.c.restored, meta.c.driven, meta.c.generation)
+                ).one()
         return Reached(row.store_id, Count(row.restored, row.driven, row.generation))
 
     @contextmanager
