@@ -43,7 +43,9 @@ def dnsmasq(
     repo: RepoOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print a DHCP and TFTP configuration for the declared machines, and no others.
+    """Print a DHCP and TFTP configuration for dnsmasq.
+
+    It names the declared machines, and no others.
 
     Example: mw dnsmasq --range 10.20.0.100,10.20.0.200,1h --interface eth1
     """
@@ -71,7 +73,9 @@ def ramdisk(
         Path, typer.Option("--busybox", help="A busybox that needs no libraries.")
     ] = Path("/bin/busybox"),
 ) -> None:
-    """Make the ramdisk that wipes and installs, and print the Image that names it.
+    """Make the ramdisk that wipes and installs disks.
+
+    The Image document that names it is printed.
 
     Example: mw ramdisk /srv/images/ramdisk.img
     """
