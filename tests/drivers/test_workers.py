@@ -136,7 +136,7 @@ def test_the_deadline_kills_the_process(pool: WorkerPool, silent_port: int) -> N
 
 def test_a_bmc_that_is_only_silent_costs_no_process(pool: WorkerPool, silent_port: int) -> None:
     before = children()
-    assert pool.call(call(silent_port), 20.0) == {"error": "ipmi", "text": "None"}
+    assert pool.call(call(silent_port), 20.0) == {"error": "ipmi", "text": "None", "login": True}
     assert pool.call(quick(), 20.0)["error"] == "address"
     assert len(children() - before) == 1
 

@@ -38,7 +38,8 @@ def test_each_stage_of_a_life_is_measured_from_its_entry(rig: Rig) -> None:
         for before, after in pairwise(marks)
         if after is not None and before is not None
     ]
-    keys = [stage_key(stage, "fake", "debian") for stage in Stage]
+    stages = [stage for stage in Stage if stage is not Stage.VALIDATING]
+    keys = [stage_key(stage, "fake", "debian") for stage in stages]
     assert [samples(rig, key) for key in keys] == [(each,) for each in took]
     assert min(took) > 0
 

@@ -156,25 +156,29 @@ def test_no_limit_is_exceeded_and_nothing_is_done_twice_under_kill_9(lab: Lab) -
         f"{kills.unanswered} between a power-on and its answer; {turns.made} turn-overs and "
         f"{turns.reverts} reverts; {len(flown)} operations reached machines, {finished} finished; "
         f"by the machines' clocks at most {fleet} of {FLEET_LIMIT} at once in the fleet and "
-        f"{rack} of {RACK_LIMIT} in a rack; overshoot 0"
+        f"{rack} of {RACK_LIMIT} in a rack, by the slots {kills.held_max}; overshoot 0"
     )
     # The proof is one of work under way, not of a daemon that never came to anything.
     assert turns.reverts > 0
     assert finished > MACHINES
     assert kills.in_mid_operation > kills.count / 2
     assert kills.unanswered > kills.count * UNANSWERED_MIN
-    assert fleet == FLEET_LIMIT
+    # A busy machine tells its own later than the slot was taken: fewer may overlap by its clock.
+    assert kills.held_max == FLEET_LIMIT
+    assert fleet > RACK_LIMIT
 
 
 @dataclass
 class Kills:
     """How many daemons were killed, how many of them while operations held slots, and how many
-    after a machine had been told to power on and before the journal knew.
+    after a machine had been told to power on and before the journal knew; and the most slots of
+    the fleet that one left behind.
     """
 
     count: int = 0
     in_mid_operation: int = 0
     unanswered: int = 0
+    held_max: int = 0
 
 
 def kill_again_and_again(lab: Lab, turns: Turns) -> Kills:
@@ -201,6 +205,7 @@ def kill_again_and_again(lab: Lab, turns: Turns) -> Kills:
         memory = lab.memory()
         held = memory.slots
         kills.in_mid_operation += held.get("fleet", 0) > 0
+        kills.held_max = max(kills.held_max, held.get("fleet", 0))
         kills.unanswered += any(
             unanswered(lab, index, memory.nodes[lab.name(index)].operation) for index in lab.farm
         )

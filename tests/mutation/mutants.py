@@ -380,7 +380,7 @@ ADMISSION = (
     Mutant(
         bug="a power-on takes no token",
         file="execute/steps.py",
-        before="            if effect.kind is EffectKind.POWER_ON:\n                "
+        before="            if effect.kind in _powers_on(provisioner):\n                "
         "self.starts.take(node)\n",
         after="",
         caught_by=EXECUTE + "test_starts.py",
