@@ -41,6 +41,7 @@ def test_each_stage_of_a_life_is_measured_from_its_entry(rig: Rig) -> None:
     stages = [stage for stage in Stage if stage is not Stage.VALIDATING]
     keys = [stage_key(stage, "fake", "debian") for stage in stages]
     assert [samples(rig, key) for key in keys] == [(each,) for each in took]
+    assert samples(rig, stage_key(Stage.VALIDATING, "fake", "debian")) == ()
     assert min(took) > 0
 
 

@@ -17,9 +17,9 @@ from metalwright.lab.power import started
 from .machines import require_machines
 from .machines_lab import came_up
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
 
-TOUR_S = 540.0
+TOUR_S = 360.0
 START_S = 90.0
 PORTS = 8
 TRIES_MAX = 100
