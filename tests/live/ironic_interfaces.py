@@ -15,6 +15,8 @@ from ironic.drivers import base
 from ironic.drivers.modules import fake
 
 HOME = Path(os.environ.get("IRONIC_RIG", "/nonexistent"))
+BUSY_MAX_S = 120.0
+"""How long a machine that nobody healed stays busy."""
 
 
 def note(book, *words):
@@ -55,8 +57,9 @@ class RigDeploy(fake.FakeDeploy):
         node = task.node
         note("deploy.log", node.name, "begin")
         utils.node_power_action(task, states.POWER_ON)
-        slow = HOME / "faults" / f"{node.name}.slow"
-        time.sleep(float(slow.read_text()) if slow.exists() else 0)
+        busy_until = time.monotonic() + BUSY_MAX_S
+        while (HOME / "faults" / f"{node.name}.busy").exists() and time.monotonic() < busy_until:
+            time.sleep(0.1)
         fake.sleep(CONF.fake.deploy_delay)
         fail_if_told(node, "deploy")
         note("deploy.log", node.name, "end")

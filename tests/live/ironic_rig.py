@@ -230,7 +230,7 @@ class Ironic:
         return {n["name"]: n["provision_state"] for n in listed if n["name"] in wanted}
 
     def fail(self, name: str, what: str, words: str = "a broken fan") -> None:
-        """Let every `deploy` or `clean` of this node fail; or be `slow`, by so many seconds."""
+        """Let every `deploy` or `clean` of this node fail; or be `busy` until it is healed."""
         (self.home / "faults" / f"{name}.{what}").write_text(words)
 
     def heal(self, name: str) -> None:

@@ -98,7 +98,6 @@ class HardwareEngine(Protocol):
         """
 
 
-@runtime_checkable
 class PowersOn(Protocol):
     """A driver of which other effects than `power on` switch a machine on."""
 
