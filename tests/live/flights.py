@@ -27,16 +27,24 @@ _MEANT: dict[str, EffectKind] = {
 
 @dataclass
 class Flight:
-    """One operation on one machine: what of it reached the machine, by the machine's clock."""
+    """One operation on one machine: what of it reached the machine, by the machine's clock.
+
+    `power_on_s` is for how long the machine shows "off" after it was told to power on.
+    """
 
     node: str
     operation: str
+    power_on_s: int = 0
     commands: list[Command] = field(default_factory=list)
 
     @property
     def span(self) -> tuple[float, float]:
-        """From its first command to its last, Unix time in seconds."""
-        return self.commands[0].at, self.commands[-1].at
+        """From its first command until the machine is on, or to the last command where none was to
+        power on; Unix time in seconds. The machine counts whole seconds (chassis.sh).
+        """
+        last = self.commands[-1]
+        until_on = self.power_on_s if last.words == "power 1" else 0
+        return self.commands[0].at, max(last.at, int(last.at) + until_on)
 
     @property
     def words(self) -> list[str]:
@@ -51,7 +59,7 @@ def kind_of(command: Command) -> EffectKind:
 
 
 def flights(
-    node: str, log: Iterable[Command], entries: Iterable[JournalEntry]
+    node: str, log: Iterable[Command], entries: Iterable[JournalEntry], power_on_s: int = 0
 ) -> tuple[list[Flight], list[Command]]:
     """The flights of a node, oldest first, and the commands that nobody had journalled before.
 
@@ -70,7 +78,8 @@ def flights(
         if not meant or meant[-1] is None:
             stray.append(command)
             continue
-        found.setdefault(meant[-1], Flight(node, meant[-1])).commands.append(command)
+        flight = found.setdefault(meant[-1], Flight(node, meant[-1], power_on_s))
+        flight.commands.append(command)
     return list(found.values()), stray
 
 

@@ -231,7 +231,7 @@ def assert_every_command_was_journalled_first(
     """What reached a machine is what the journal had meant to do; all of it, by operation."""
     found: list[Flight] = []
     for index in lab.farm:
-        flown, stray = flights(lab.name(index), lab.farm.log(index), entries)
+        flown, stray = flights(lab.name(index), lab.farm.log(index), entries, POWER_ON_S)
         assert stray == [], lab.name(index)
         found += flown
     return found
