@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
-from execute_rig import HOLDER, OFF, ON, SOURCE, START, a_commit, a_node, a_target, stages_of
+from decide_samples import TIMEOUTS, WIPES, a_situation, an_operation, at
+from execute_rig import OFF, ON, START, a_target, stages_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +29,6 @@ from metalwright.execute.situation import (
     last_touch,
     probed,
 )
-from metalwright.model.desired import Target
 from metalwright.model.observed import (
     BootProgress,
     ErrorKind,
@@ -48,39 +48,12 @@ from metalwright.model.operation import (
     Stage,
     Verb,
 )
-from metalwright.model.policy import Retries, StageTimeouts
-from metalwright.model.template import Method, WipePolicy
+from metalwright.model.policy import Retries
+from metalwright.model.template import Method
 
-TIMEOUTS = StageTimeouts(soft_power_off=300, power_off=120, wipe=1_000, boot=600, install=3_600)
 DIGEST = "d" * 64
 SAME = Identity(serial="S-n0")
-WIPES = a_target(wipe=WipePolicy.FULL, method=Method.DISK)
 EVERY = frozenset(EffectKind)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-def an_operation(verb: Verb = Verb.DEPLOY, target: Target = WIPES, **changes: Any) -> Operation:
-    values: dict[str, Any] = {
-        "id": "o1",
-        "node": "n0",
-        "verb": verb,
-        "state": OperationState.RUNNING,
-        "target": target,
-        "holder": HOLDER,
-        "pool": "ci",
-        "priority": 500,
-        "stages": stages_of(verb, target),
-        "commit": a_commit(),
-        "source": SOURCE,
-        "created_at": START,
-        "attempt": 1,
-        "fence": 1,
-        "seen_at": START,
-    }
-    return Operation(**(values | changes))
 
 
 def told(operation: Operation, kind: EffectKind, **changes: Any) -> Operation:
@@ -102,21 +75,6 @@ def seen(seconds: float, **reading: Any) -> Observation:
 def silent(seconds: float) -> Observation:
     said = ObservationError(kind=ErrorKind.TIMEOUT, message="no answer")
     return Observation(node="n0", at=at(seconds), error=said, failures=1)
-
-
-def a_situation(now: float, observation: Observation | None, **changes: Any) -> Situation:
-    values: dict[str, Any] = {
-        "now": at(now),
-        "started_at": START - timedelta(days=1),
-        "node": a_node("n0"),
-        "observation": observation,
-        "timeouts": TIMEOUTS,
-        "observation_ttl_s": 120.0,
-        "capabilities": EVERY,
-        "tries_max": 3,
-        "settle_s": 5.0,
-    }
-    return Situation(**(values | changes))
 
 
 def power_off(**changes: Any) -> Operation:

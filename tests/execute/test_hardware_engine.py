@@ -4,10 +4,10 @@ and says how far it is.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 from typing import Any
 
-from execute_rig import HOLDER, SOURCE, START, Rig, a_commit, a_node, a_target, stages_of
+from decide_samples import a_situation, an_operation, at
+from execute_rig import Rig, a_target
 
 from metalwright.errors import NotBegunError
 from metalwright.execute.advance import ENGINE_STEPS_MAX, decide
@@ -23,42 +23,22 @@ from metalwright.model.operation import (
     Stage,
     Verb,
 )
-from metalwright.model.policy import StageTimeouts
 
-TIMEOUTS = StageTimeouts(soft_power_off=300, power_off=120, wipe=1_000, boot=600, install=3_600)
 POWER_ON = Effect(kind=EffectKind.POWER_ON, operation_id="o1", template_digest="d" * 64)
-
-
-def at(second: float) -> datetime:
-    return START + timedelta(seconds=second)
 
 
 def booting(**changes: Any) -> Operation:
     """Told at second 10 to power on, and the engine took it at second 11."""
     values: dict[str, Any] = {
-        "id": "o1",
-        "node": "n0",
-        "verb": Verb.DEPLOY,
-        "state": OperationState.RUNNING,
         "target": a_target(),
-        "holder": HOLDER,
-        "pool": "ci",
-        "priority": 500,
-        "stages": stages_of(Verb.DEPLOY, a_target()),
         "stage": Stage.BOOT,
-        "commit": a_commit(),
-        "source": SOURCE,
-        "created_at": START,
-        "attempt": 1,
-        "fence": 1,
-        "seen_at": START,
         "intent": POWER_ON,
         "intent_at": at(10),
         "acknowledged_at": at(11),
         "effects": 1,
         "stage_deadline_at": at(600),
     }
-    return Operation(**(values | changes))
+    return an_operation(**(values | changes))
 
 
 def seen(phase: Phase, operation_id: str = "o1", **values: Any) -> Observation:
@@ -68,18 +48,7 @@ def seen(phase: Phase, operation_id: str = "o1", **values: Any) -> Observation:
 
 
 def situation(observation: Observation, now: float = 21, **changes: Any) -> Situation:
-    values: dict[str, Any] = {
-        "now": at(now),
-        "started_at": START - timedelta(days=1),
-        "node": a_node("n0"),
-        "observation": observation,
-        "timeouts": TIMEOUTS,
-        "observation_ttl_s": 120.0,
-        "capabilities": frozenset(EffectKind),
-        "tries_max": 3,
-        "settle_s": 5.0,
-    }
-    return Situation(**(values | changes))
+    return a_situation(now, observation, **changes)
 
 
 def test_an_engine_that_waits_is_asked_to_go_on_within_the_same_deadline() -> None:

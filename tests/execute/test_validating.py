@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from execute_rig import HOLDER, SOURCE, START, a_commit, a_node, a_target
+from decide_samples import a_situation, an_operation, at
+from execute_rig import START, a_target
 
 from metalwright.execute.advance import decide
 from metalwright.execute.situation import (
@@ -30,7 +30,7 @@ from metalwright.model.observed import (
     Power,
     Reading,
 )
-from metalwright.model.operation import Effect, EffectKind, Operation, OperationState, Stage, Verb
+from metalwright.model.operation import Effect, EffectKind, Operation, Stage
 from metalwright.model.policy import StageTimeouts
 from metalwright.model.template import Method
 
@@ -44,53 +44,27 @@ UP: dict[str, Any] = {
 }
 
 
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
 def validating(**changes: Any) -> Operation:
     """An operation that was told to power on at second 10, and is validated from second 60 on."""
     values: dict[str, Any] = {
-        "id": "o1",
-        "node": "n0",
-        "verb": Verb.DEPLOY,
-        "state": OperationState.RUNNING,
         "target": a_target(),
-        "holder": HOLDER,
-        "pool": "ci",
-        "priority": 500,
         "stages": STAGES,
         "stage": Stage.VALIDATING,
-        "commit": a_commit(),
-        "source": SOURCE,
-        "created_at": START,
-        "attempt": 1,
-        "fence": 1,
         "intent_at": at(10),
         "acknowledged_at": at(11),
         "seen_at": at(59),
         "entered_at": at(60),
         "stage_deadline_at": at(160),
     }
-    return Operation(**(values | changes))
+    return an_operation(**(values | changes))
 
 
 def situation(now: float, *, seen_at: float | None = None, **changes: Any) -> Situation:
     reading = Reading(**(UP | changes.pop("reading", {})))
     when = at(now - 1 if seen_at is None else seen_at)
-    values: dict[str, Any] = {
-        "now": at(now),
-        "started_at": START - timedelta(days=1),
-        "node": a_node("n0"),
-        "observation": Observation(node="n0", at=when, reading=reading),
-        "timeouts": StageTimeouts(validate=100),
-        "observation_ttl_s": 120.0,
-        "capabilities": frozenset(EffectKind),
-        "tries_max": 3,
-        "settle_s": 5.0,
-        "checks": (PING, SSH),
-    }
-    return Situation(**(values | changes))
+    values: dict[str, Any] = {"timeouts": StageTimeouts(validate=100), "checks": (PING, SSH)}
+    observation = Observation(node="n0", at=when, reading=reading)
+    return a_situation(now, **({"observation": observation} | values | changes))
 
 
 def heard(seconds: float, **said: str) -> dict[str, Verdict]:
