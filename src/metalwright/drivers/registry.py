@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
@@ -71,14 +72,8 @@ class GuardedDriver:
         Raises:
             DriverError: what it raises; a PermanentError for whatever it should not have done.
         """
-        try:
+        with self._held():
             reading = self._driver.observe(node, timeout_s)
-        except DriverError:
-            raise
-        except SettingsError as error:  # a secret that is not there
-            raise PermanentError(str(error)) from None
-        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
-            raise self._broken(error) from None
         if not isinstance(reading, Reading):
             raise PermanentError(f"the driver {self._name} gave a {type(reading).__name__}")
         return reading
@@ -89,14 +84,8 @@ class GuardedDriver:
         Raises:
             DriverError: as for `observe`.
         """
-        try:
+        with self._held():
             self._driver.apply(node, effect, timeout_s)
-        except DriverError:
-            raise
-        except SettingsError as error:  # a secret that is not there
-            raise PermanentError(str(error)) from None
-        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
-            raise self._broken(error) from None
 
     def close(self) -> None:
         """Close the driver, whatever it says to that."""
@@ -105,8 +94,17 @@ class GuardedDriver:
         except Exception:  # noqa: BLE001 - the others are still to be closed
             return
 
-    def _broken(self, error: Exception) -> PermanentError:
-        return PermanentError(f"the driver {self._name} failed with {type(error).__name__}")
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        try:
+            yield
+        except DriverError:
+            raise
+        except SettingsError as error:  # a secret that is not there
+            raise PermanentError(str(error)) from None
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
+            kind = type(error).__name__
+            raise PermanentError(f"the driver {self._name} failed with {kind}") from None
 
 
 def _open_fake(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
