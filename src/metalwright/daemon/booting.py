@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from metalwright.daemon.alerts import ALERTS_MAX
+from metalwright.daemon.laying import Laying
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.errors import MetalwrightError, SettingsError, TemporaryError
@@ -24,20 +26,17 @@ from metalwright.execute.ports import HardwareEngine
 from metalwright.model.boots import Heard
 from metalwright.model.documents import Node
 from metalwright.model.facts import differences
-from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Inventory
-from metalwright.model.observed import BootDevice, Observation, Observed, Reading
-from metalwright.model.operation import Effect, EffectKind, Memory, Operation
-from metalwright.model.overlay import is_over, overlaid
+from metalwright.model.observed import BootDevice, Observed, Reading
+from metalwright.model.operation import Effect, EffectKind, Memory
 from metalwright.settings import Settings
 from metalwright.store import Store
 
 if TYPE_CHECKING:  # a fleet without the service does not pay for a web framework
+    from metalwright.boot.desk import Desk
     from metalwright.boot.server import BootServer
 
 _STEPS: Final = frozenset({EffectKind.SET_BOOT_DEVICE, EffectKind.POWER_ON})
-
-_Seen = tuple[Observation, Heard | None, Operation | None, Observation]
 
 
 class Booting:
@@ -55,20 +54,25 @@ class Booting:
         self._heard: dict[str, Heard] = dict(store.heard())
         self._news: set[str] = set()
         self._lock = threading.Lock()
-        self._known: dict[str, _Seen] = {}
-        self._engines: frozenset[str] = frozenset()
-        self._judged: dict[str, tuple[Heard, Node, str]] = {}
+        self._laying = Laying()
+        self._unjudged: set[str] = set()
+        self._judged_by: Inventory | None = None
+        self._otherwise: dict[str, str] = {}
         self.wipes = False
         """Whether the revision in force names a ramdisk."""
 
+    @property
+    def desk(self) -> Desk | None:
+        """Who answers the machines; `None` where another process does."""
+        return self._server.desk if self._server is not None else None
+
     def drivers(self, drivers: Mapping[str, Driver]) -> dict[str, Driver]:
         """The drivers, those that boot what they are told able to wipe by the ramdisk."""
-        self._engines = frozenset(
-            name for name, each in drivers.items() if isinstance(each, HardwareEngine)
-        )
+        engines = {name for name, each in drivers.items() if isinstance(each, HardwareEngine)}
+        self._laying = Laying(engines)
         return {
             name: RamdiskWipe(driver, lambda: self.wipes)
-            if name not in self._engines and EffectKind.WIPE not in driver.capabilities
+            if name not in engines and EffectKind.WIPE not in driver.capabilities
             else driver
             for name, driver in drivers.items()
         }
@@ -92,79 +96,62 @@ class Booting:
         Raises:
             StoreError: the reports cannot be read, or the end of a boot cannot be written.
         """
-        self._read_news()
-        with self._store.batch():  # the ends of many boots are one commit
-            return self._overlaid(observed, memory, inventory)
-
-    def _overlaid(self, observed: Observed, memory: Memory, inventory: Inventory) -> Observed:
-        names = self._heard.keys() | {
-            name for name, each in memory.nodes.items() if each.operation is not None
-        }
-        known: dict[str, _Seen] = {}
-        for name in names:
-            observation, heard = observed.nodes.get(name), self._heard.get(name)
-            mine = memory.nodes.get(name)
-            operation = mine.operation if mine is not None else None
-            before = self._known.get(name)
-            if (
-                before is not None
-                and before[0] is observation
-                and before[1] is heard
-                and before[2] is operation
-            ):
-                known[name] = before
-                continue
-            node = inventory.nodes.get(name)
-            if observation is None or node is None or node.spec.driver in self._engines:
-                continue
-            heard = self._ended(name, observation, heard)
-            known[name] = (observation, heard, operation, overlaid(observation, heard, operation))
-        self._known = known
-        changed = {name: seen[3] for name, seen in known.items() if seen[3] is not seen[0]}
-        if not changed:
-            return observed
-        nodes = dict(observed.nodes)
-        nodes.update(changed)
-        return replace(observed, nodes=FrozenDict(nodes))
+        news = self._read_news()
+        self._unjudged |= news
+        try:
+            made, ended = self._laying.over(observed, memory, inventory, self._heard, news)
+            self._end(ended, observed)
+        except BaseException:
+            self._laying.forget()  # what was not written is found out once more
+            raise
+        return made
 
     def alerts(self, inventory: Inventory) -> tuple[str, ...]:
         """The machines that reported to be otherwise than git declares, so many at most."""
-        told: list[str] = []
-        kept: dict[str, tuple[Heard, Node, str]] = {}
-        for name, heard in self._heard.items():
-            node, facts = inventory.nodes.get(name), heard.report.facts
-            if node is None or facts is None:
-                continue
-            known = self._judged.get(name)
-            if known is None or known[0] is not heard or known[1] is not node:
-                known = (heard, node, "; ".join(differences(node.spec, facts)))
-            kept[name] = known
-            if known[2] and len(told) < ALERTS_MAX:
-                told.append(
-                    f"{name} is not what git declares, its disks stay as they are: {known[2]}"
-                )
-        self._judged = kept
-        return tuple(told)
+        if inventory is not self._judged_by:
+            self._unjudged |= self._heard.keys() | self._otherwise.keys()
+            self._judged_by = inventory
+        for name in self._unjudged:
+            node, heard = inventory.nodes.get(name), self._heard.get(name)
+            facts = heard.report.facts if heard is not None else None
+            found = differences(node.spec, facts) if node is not None and facts is not None else ()
+            self._otherwise.pop(name, None)
+            if found:
+                self._otherwise[name] = "; ".join(found)
+        self._unjudged = set()
+        return tuple(
+            f"{name} is not what git declares, its disks stay as they are: {words}"
+            for name, words in nsmallest(ALERTS_MAX, self._otherwise.items())
+        )
 
-    def _read_news(self) -> None:
+    def _read_news(self) -> set[str]:
+        """The nodes that were served or reported since, read anew from the store."""
         with self._lock:
             news, self._news = self._news, set()
         if not news:
-            return
+            return news
         try:
             self._heard |= self._store.heard(news)
         except BaseException:
             with self._lock:
                 self._news |= news
             raise
+        return news
 
-    def _ended(self, name: str, observation: Observation, heard: Heard | None) -> Heard | None:
-        """A node's report; a boot whose machine was seen off is over for good."""
-        if heard is None or not is_over(observation, heard):
-            return heard
-        self._store.end_boots(name, self._clock())
-        self._heard[name] = replace(heard, live=False)
-        return self._heard[name]
+    def _end(self, names: Iterable[str], observed: Observed) -> None:
+        """A boot whose machine was seen off is over for good; many ends are one commit.
+
+        One that was issued since is that of another start.
+        """
+        ended: list[str] = []
+        with self._store.batch():
+            for name in names:
+                boot = self._store.latest_boot(name)
+                if boot is None or boot.issued_at <= observed.nodes[name].at:
+                    self._store.end_boots(name, self._clock())
+                    ended.append(name)
+        for name in ended:
+            self._heard[name] = replace(self._heard[name], live=False)
 
 
 class RamdiskWipe:
