@@ -15,7 +15,10 @@ from metalwright.model.hardware import Nic
 from .boot_world import MAC, OTHER_MAC, a_node
 
 URL = "http://10.20.0.2:8800"
-NETWORK = Network(ranges=("10.20.0.100,10.20.0.200,1h",), loaders_url="http://10.20.0.2/ipxe")
+NETWORK = Network(
+    ranges=("10.20.0.100,10.20.0.200,1h", "fd00::,ra-only,64,1h"),
+    loaders_url="http://10.20.0.2/ipxe",
+)
 
 
 def nodes() -> dict[str, object]:

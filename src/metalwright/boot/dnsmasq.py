@@ -29,7 +29,7 @@ _EFI_HTTP: Final = (16,)
 _EFI_ARM_HTTP: Final = (19,)
 
 _HOST_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_RANGE = re.compile(r"[0-9A-Za-z.:,/]{1,200}")
+_RANGE = re.compile(r"[0-9A-Za-z.:,/_-]{1,200}")
 _WORD = re.compile(r"[A-Za-z0-9._/:@%+\[\]-]{1,255}")
 
 
