@@ -25,6 +25,9 @@ from metalwright.lab import system
 from metalwright.lab.machine import HOST_ADDRESS, LabError, Machine
 
 REFERENCE = "bmc/machines"
+FARM_MAX = 4
+"""Machines of one farm: each is a processor that is emulated, and 250 MiB of memory."""
+
 USERNAME, PASSWORD = "madmin3", "Machine-pass-1"
 
 
@@ -104,6 +107,8 @@ class MachineFarm:
     """`count` machines, all off. A context manager; everything ends with it."""
 
     def __init__(self, count: int, directory: Path, boot_url: str, *, port: int = 0) -> None:
+        if not 1 <= count <= FARM_MAX:
+            raise ValueError(f"a farm has 1 to {FARM_MAX} machines, not {count}")
         self.boot_url = boot_url
         self.machines = [
             Machine(

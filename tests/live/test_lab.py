@@ -1,18 +1,22 @@
-"""`mw lab` as a person has it: the tour to its end; Ctrl-C in the middle leaves nothing behind."""
+"""`mw lab` as a person has it: the tour to its end; Ctrl-C or `kill -9` leaves nothing behind."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from metalwright.lab.power import started
+from metalwright.lab.machine import LabError, Machine, end_left_behind
+from metalwright.lab.power import belonging, kept, process_of, started, switch_on
 
 from .machines import require_machines
 from .machines_lab import came_up
@@ -72,6 +76,7 @@ def systems(home: Path, name: str) -> list[str]:
 
 
 def assert_nothing_runs(home: Path) -> None:
+    assert [path for path in belonging().values() if path.is_relative_to(home)] == []
     assert [pid for machine in (home / "machines").iterdir() for pid in started(machine)] == []
     marks = str(home).encode()
     left = [
@@ -87,6 +92,38 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def eventually(reached: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> set[int]:
+    """All processes below one, those of its threads too."""
+    found: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                found |= {child} | descendants(child)
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
+def a_machine(home: Path, port: int, number: int = 1) -> Machine:
+    url = f"http://10.0.2.2:{port}/none"
+    machine = Machine(home=home, number=number, port=port, username="u", password="p", boot_url=url)
+    machine.build()
+    return machine
 
 
 def test_the_tour_goes_to_its_end(tmp_path: Path, ports: int) -> None:
@@ -119,3 +156,70 @@ def test_ctrl_c_ends_every_process(tmp_path: Path, ports: int) -> None:
         running.kill()
     assert running.returncode == 0, said[-4000:]
     assert_nothing_runs(home)
+
+
+def test_kill_9_ends_every_process(tmp_path: Path, ports: int) -> None:
+    home = tmp_path / "lab"
+    running = mw_lab(home, ports, "--machines", "1")
+    try:
+        machine = home / "machines" / "m1"
+        eventually(lambda: process_of(machine) > 0 or running.poll() is not None, "QEMU", START_S)
+        assert running.poll() is None, running.communicate()[0][-4000:]
+        every = descendants(running.pid) | set(belonging(machine)) | set(started(machine))
+        assert len(every) >= 3, "the keeper, the BMC, and QEMU, which is no descendant"
+        running.kill()
+        running.wait()
+        eventually(lambda: all(is_gone(pid) for pid in every), "their end")
+        eventually(lambda: machine not in kept(), "the end of the keeper")
+        assert_nothing_runs(home)
+    finally:
+        running.kill()
+        running.communicate()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from metalwright.lab.machine import Machine
+from metalwright.lab.power import switch_on
+home, port = Path(sys.argv[1]), int(sys.argv[2])
+machine = Machine(home=home, number=1, port=port, username="u", password="p", boot_url="http://x")
+machine.build()
+machine.start_bmc()
+switch_on(home)
+print(machine._keeper.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_was_killed_with_its_keeper_is_ended_by_the_next(tmp_path: Path, ports: int) -> None:
+    home = tmp_path / "m1"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(home), str(ports)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    with holder.stdout, contextlib.closing(a_machine(tmp_path / "m2", ports + 1, 2)) as other:
+        keeper = int(holder.stdout.readline())
+        other.start_bmc()
+        assert {home, other.home} <= kept()
+        # While it is kept, it is not ours to end, and its port is refused in words.
+        assert home not in end_left_behind()
+        with pytest.raises(LabError, match=rf"cannot have port {ports} .* another lab"):
+            a_machine(tmp_path / "m3", ports, 3).start_bmc()
+        os.kill(keeper, signal.SIGKILL)
+        holder.kill()
+        holder.wait()
+        eventually(lambda: home not in kept(), "the keeper to be gone")
+        end_left_behind()
+        eventually(lambda: belonging(home) == {}, "the end of what was left")
+        assert other.bmc_process in belonging(other.home), "the other one goes on"
+    assert belonging(other.home) == {}
+    assert other.home not in kept()
+
+
+def test_a_machine_that_nobody_keeps_is_let_alone(tmp_path: Path, ports: int) -> None:
+    with contextlib.closing(a_machine(tmp_path / "m1", ports)) as machine:
+        switch_on(machine.home)
+        assert machine.home not in end_left_behind()
+        assert machine.is_on
+    assert belonging(machine.home) == {}

@@ -27,7 +27,13 @@ from metalwright.errors import MetalwrightError, SettingsError
 from metalwright.inventory.authoring import commit_all, create_repository, revert_head
 from metalwright.lab import system
 from metalwright.lab.documents import ASSIGNMENT, write_inventory, write_settings
-from metalwright.lab.machine import HOST_ADDRESS, MACHINES_MAX, LabError, Machine
+from metalwright.lab.machine import (
+    HOST_ADDRESS,
+    MACHINES_MAX,
+    LabError,
+    Machine,
+    end_left_behind,
+)
 from metalwright.settings import LogSettings, load_settings
 
 PORT = 8640
@@ -87,6 +93,8 @@ def lab(
             f"the lab needs packages that are missing; on Debian or Ubuntu: apt-get install"
             f" {' '.join(missing)}"
         )
+    for left, processes in end_left_behind().items():
+        say(f"{processes} processes of a former lab were still there, in {left}: they are ended")
     with _home(directory) as home:
         every = _machines(home, machines, port)
         try:

@@ -3,6 +3,8 @@
 A machine has 192 MiB of memory, one network interface that boots over the network, and one disk
 with a serial number. QEMU's own network stands between it and this computer: no privilege, no
 bridge and no DHCP server is needed, and all that the machine reaches is this computer, as 10.0.2.2.
+
+None of its processes outlives the one that started its BMC: a keeper (see `power.py`) ends them.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ TRANSLATED_MIB = 64
 DISK_MIB = 48
 MACHINES_MAX = 16
 BMC_READY_TIMEOUT_S = 15.0
+KEEPER_END_TIMEOUT_S = 30.0
 
+_KEEPER_FILE = "keeper.pid"
 _SUITES = "none md2 md5 straight"
 _AUTH_CAPABILITIES = bytes.fromhex("0600ff07000000000000000000092018c88100388e04b5")
 _NAMESPACE = uuid.UUID("6d657461-6c77-4d69-8768-742d6c616221")
@@ -60,6 +64,7 @@ class Machine:
     cable: bool = True
     """Whether its network card is connected to anything."""
     _bmc: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _keeper: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def mac(self) -> str:
@@ -124,14 +129,28 @@ class Machine:
             "mc_enable 0x20\n"
         )
 
+    def keep(self) -> None:
+        """See to it that all of the machine ends with this process, however that ends."""
+        if self._keeper is not None:
+            return
+        command = [sys.executable, "-IS", power.__file__, str(self.home), "keep", str(os.getpid())]
+        with (self.home / "bmc.log").open("ab") as output:
+            self._keeper = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd="/",
+                start_new_session=True,  # Ctrl-C is for the lab alone
+            )  # fmt: skip
+        (self.home / _KEEPER_FILE).write_text(f"{self._keeper.pid}\n")
+
     def start_bmc(self) -> None:
         """Start its BMC. Raises LabError with the BMC's own words when it does not come up."""
+        self._must_be_free()
+        self.keep()
         command = ["ipmi_sim", "-n", "-p", "-s", str(self.home)]
         command += ["-c", str(self.home / "lan.conf"), "-f", str(self.home / "sim.emu")]
         with (self.home / "bmc.log").open("ab") as output:
             self._bmc = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,
+                start_new_session=True, env={**os.environ, power.MARK: str(self.home)},
             )  # fmt: skip
         deadline = time.monotonic() + BMC_READY_TIMEOUT_S
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -156,9 +175,25 @@ class Machine:
         """End both processes; also one that was just being started when the BMC was killed."""
         self.stop_bmc()
         power.switch_off(self.home)
-        for number in power.started(self.home):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+        power.end_all(self.home)
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+            self._keeper.wait(KEEPER_END_TIMEOUT_S)
+            self._keeper = None
+
+    def _must_be_free(self) -> None:
+        """A BMC that has its port already would answer in place of ours."""
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            with socket.socket(socket.AF_INET, kind) as tried:
+                if kind is socket.SOCK_STREAM:
+                    tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    tried.bind((self.host, self.port))
+                except OSError as error:
+                    raise LabError(
+                        f"the BMC of machine {self.number} cannot have port {self.port} of"
+                        f" {self.host}: {error.strerror}; is another lab running?"
+                    ) from error
 
     def _command(self) -> list[str]:
         network = (
@@ -205,6 +240,24 @@ set_working_mc 0x20
             return (self.home / name).read_text(errors="replace")
         except FileNotFoundError:
             return ""
+
+
+def end_left_behind() -> dict[Path, int]:
+    """End the machines of labs that were killed together with their keepers: how many processes
+    each had, by its home. Those that are kept, or never were, are somebody else's.
+
+    Raises:
+        LabError: they cannot be ended.
+    """
+    every, kept = power.belonging(), power.kept()
+    found: dict[Path, int] = {}
+    for home in every.values():
+        if home not in kept and ((home / _KEEPER_FILE).exists() or not home.exists()):
+            found[home] = found.get(home, 0) + 1
+    for home in found:
+        if not power.end_all(home):
+            raise LabError(f"the processes of a former lab in {home} cannot be ended")
+    return found
 
 
 def _answers(probe: socket.socket) -> bool:

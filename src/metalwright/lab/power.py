@@ -6,6 +6,13 @@ nothing but the standard library:
     power.py HOME get power|boot...
     power.py HOME set power 0|1, boot pxe|default|..., shutdown 1, reset 1, identify N
 
+And the lab runs it once for each machine, beside the BMC, with a pipe that nobody writes to:
+
+    power.py HOME keep PARENT
+
+This one waits until the lab is gone, by whatever end, also `kill -9`, and then ends every process
+of the machine. They are known by a variable of their environment, `METALWRIGHT_LAB=HOME`.
+
 HOME has `machine.json` (QEMU's arguments) and is where everything is noted: `log` (every `set`,
 with its time), `console.log` (what the machine says on its serial port), `qemu.pid`, `qemu.log`,
 `boot` (the boot device of the next start, and of no other).
@@ -19,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -30,6 +38,17 @@ STOP_STEPS, STOP_STEP_S = 10, 0.05
 """QEMU is asked to end and, after so many looks, killed."""
 
 START_TIMEOUT_S = 20.0
+MARK = "METALWRIGHT_LAB"
+"""The variable in the environment of every process of a machine; its value is the HOME."""
+
+PARENT_LOOK_S = 1.0
+"""How often the keeper looks whether its parent still is that; a closed pipe tells at once."""
+
+END_TIMEOUT_S = 10.0
+END_LOOK_S = 0.05
+CLEAN_LOOKS = 2
+"""A process that is just starting another one may be missed by one look at /proc, not by two."""
+
 QMP_TIMEOUT_S = 0.5
 
 NETWORK_FIRST, DISK_FIRST = "order=cn,once=n", "order=cn"
@@ -62,6 +81,54 @@ def started(home: Path) -> list[int]:
     return found
 
 
+def belonging(home: Path | None = None) -> dict[int, Path]:
+    """Every process of the machine in `home`, or of any, and the home that it belongs to; keepers
+    are not among them. Those of other users cannot be seen.
+    """
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            for variable in (entry / "environ").read_bytes().split(b"\0"):
+                name, _, value = variable.partition(b"=")
+                if name == MARK.encode() and (home is None or value == os.fsencode(home)):
+                    found[int(entry.name)] = Path(os.fsdecode(value))
+    return found
+
+
+def kept() -> set[Path]:
+    """The homes of the machines that a keeper looks after."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"keep" in words and Path(os.fsdecode(words[-5])).name == Path(__file__).name:
+                found.add(Path(os.fsdecode(words[-4])))
+    return found
+
+
+def end_all(home: Path) -> bool:
+    """Kill every process of the machine in `home`; whether none is left."""
+    clean, until = 0, time.monotonic() + END_TIMEOUT_S
+    while clean < CLEAN_LOOKS and time.monotonic() < until:
+        found = belonging(home)
+        for number in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        clean = 0 if found else clean + 1
+        time.sleep(END_LOOK_S)
+    return clean >= CLEAN_LOOKS
+
+
+def keep(home: Path, parent: int) -> None:
+    """Wait until the process `parent`, which holds the other end of our input, is gone; then end
+    the machine.
+    """
+    while os.getppid() == parent:
+        if select.select([0], [], [], PARENT_LOOK_S)[0] and not os.read(0, 1):
+            break
+    end_all(home)
+
+
 def switch_on(home: Path) -> None:
     """Start the machine, unless it runs."""
     if process_of(home):
@@ -74,7 +141,7 @@ def switch_on(home: Path) -> None:
     with (home / "qemu.log").open("ab") as log:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home,
-            timeout=START_TIMEOUT_S, check=False,
+            timeout=START_TIMEOUT_S, check=False, env={**os.environ, MARK: str(home)},
         )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"QEMU does not start, see {home / 'qemu.log'}")
@@ -157,6 +224,8 @@ def main(arguments: list[str]) -> None:
         while len(rest) >= 2:
             _set(home, rest[0], rest[1])
             rest = rest[2:]
+    elif operation == "keep":
+        keep(home, int(rest[0]))
     elif operation != "check":
         raise SystemExit(f"no such operation: {operation}")
 
