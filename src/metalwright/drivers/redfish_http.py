@@ -188,10 +188,14 @@ class Exchange:
             connection = self._connection = self._connect()
         connection.request(method, place, body, dict(headers))
         answer = connection.getresponse()
-        content = answer.read(BODY_BYTES_MAX + 1)
+        try:
+            content = answer.read(BODY_BYTES_MAX + 1)
+            whole = answer.isclosed()
+        finally:
+            answer.close()  # a connection that ends with its answer is the answer's to close
         if len(content) > BODY_BYTES_MAX:
             raise ValueError(f"more than {BODY_BYTES_MAX} bytes")
-        if answer.will_close or not answer.isclosed():
+        if answer.will_close or not whole:
             self.close()
         return Response(answer.status, answer.headers, content)
 

@@ -48,10 +48,15 @@ def tls_context(ca_file: Path | None, *, verify: bool) -> ssl.SSLContext:
 
 
 class TimedSocket:
-    """A socket of which every wait ends at one deadline, however often a byte comes."""
+    """A socket of which every wait ends at one deadline, however often a byte comes.
+
+    As with a socket of the standard library, what was made to read from it goes on after `close`:
+    http.client closes at once what ends with its answer, whose body may not have come yet.
+    """
 
     def __init__(self, inner: socket.socket, deadline: float) -> None:
         self._inner, self._deadline = inner, deadline
+        self._readers, self._closed = 0, False
 
     def _wait_no_longer(self) -> None:
         left_s = self._deadline - time.monotonic()
@@ -71,16 +76,30 @@ class TimedSocket:
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """What http.client reads the answer from."""
+        self._readers += 1
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        """Close the socket."""
-        self._inner.close()
+        """Close the socket, as soon as nothing reads from it."""
+        self._closed = True
+        if self._readers == 0:
+            self._inner.close()
+
+    def reader_closed(self) -> None:
+        """Something that `makefile` made was closed."""
+        self._readers -= 1
+        if self._closed:
+            self.close()
 
 
 class _Reader(io.RawIOBase):
     def __init__(self, timed: TimedSocket) -> None:
         self._timed = timed
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._timed.reader_closed()
 
     def readable(self) -> bool:
         return True
