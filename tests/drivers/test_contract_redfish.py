@@ -14,8 +14,9 @@ from tests.live.redfish_farm import PASSWORD, USERNAME, RedfishFarm, write_secre
 
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.redfish import RedfishDriver
+from metalwright.errors import PermanentError, TemporaryError
 from metalwright.model.documents import Node
-from metalwright.model.hardware import BootMode
+from metalwright.model.hardware import BootInterface, BootMode
 from metalwright.model.observed import BootDevice, Health, Power
 from metalwright.model.operation import Effect, EffectKind
 
@@ -141,22 +142,46 @@ def images(tmp_path: Path) -> Iterator[str]:
 def test_virtual_media_are_inserted_replaced_booted_and_ejected(
     rig: RedfishRig, images: str
 ) -> None:
-    node, driver = rig.nodes[0], rig.driver
+    node, driver = rig.farm.node(0, boot_interface=BootInterface.VIRTUAL_MEDIA), rig.driver
+    others: list[str] = []
     before = driver.media(node, rig.timeout_s)
     assert before is not None
     assert not before.inserted
     for name in ("one.iso", "one.iso", "two.iso"):
-        driver.insert_media(node, f"{images}/{name}", rig.timeout_s)
+        driver.insert_media(node, f"{images}/{name}", rig.timeout_s, others.append)
         found = driver.media(node, rig.timeout_s)
         assert found is not None
         assert found.inserted
         assert str(found.image).endswith(name)
     inserted = [each.path for each in rig.farm.fronts[0].seen if "InsertMedia" in each.path]
     assert len(inserted) == 2, "what is there is not inserted again"
+    assert others == [f"{images}/one.iso"]
+    assert driver.observe(node, rig.timeout_s).media == f"{images}/two.iso"
+    assert driver.observe(rig.nodes[0], rig.timeout_s).media is None, "it is not asked for"
     driver.boot_from_media(node, rig.timeout_s)
     assert rig.farm.settle(0)["boot_device"] == "Cd"
-    for _ in range(2):
-        driver.eject_media(node, rig.timeout_s)
+    assert not driver.eject_media(node, rig.timeout_s, lambda image: image.endswith("one.iso"))
+    assert driver.observe(node, rig.timeout_s).media == f"{images}/two.iso"
+    for found_one in (True, False):
+        assert driver.eject_media(node, rig.timeout_s, lambda _image: True) is found_one
         after = driver.media(node, rig.timeout_s)
         assert after is not None
         assert not after.inserted
+        assert driver.observe(node, rig.timeout_s).media == ""
+
+
+def test_an_image_that_cannot_be_fetched_is_not_inserted(rig: RedfishRig, images: str) -> None:
+    node, driver = rig.nodes[1], rig.driver
+    with pytest.raises((TemporaryError, PermanentError), match="HTTP"):
+        driver.insert_media(node, f"{images}/none.iso", rig.timeout_s, lambda _image: None)
+    found = driver.media(node, rig.timeout_s)
+    assert found is not None
+    assert not found.inserted
+
+
+def test_a_machine_that_boots_by_a_disc_costs_one_request_more(rig: RedfishRig) -> None:
+    node = rig.farm.node(0, boot_interface=BootInterface.VIRTUAL_MEDIA)
+    rig.driver.observe(node, rig.timeout_s)
+    before = len(rig.farm.fronts[0].seen)
+    rig.driver.observe(node, rig.timeout_s)
+    assert len(rig.farm.fronts[0].seen) == before + 2

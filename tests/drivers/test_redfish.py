@@ -15,7 +15,6 @@ from tests.live.redfish_farm import write_secret
 
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.redfish import RedfishDriver
-from metalwright.drivers.redfish_media import Media
 from metalwright.errors import CredentialsError, PermanentError, SettingsError, TemporaryError
 from metalwright.model.documents import Metadata, Node
 from metalwright.model.hardware import Bmc, BmcProtocol, BootMode, NodeSpec
@@ -528,49 +527,6 @@ def test_authorities_that_cannot_be_read_are_a_wrong_setting(
         file.write_text(content)
     with pytest.raises(SettingsError, match=r"drivers\.redfish\.ca_file .*ca\.pem"):
         RedfishDriver(Secrets(secrets, {}), ca_file=file)
-
-
-# --- virtual media -----------------------------------------------------------------------------
-
-
-def test_an_older_service_has_its_drives_below_the_manager(
-    bmc: RedfishBmc, driver: RedfishDriver
-) -> None:
-    manager = "/redfish/v1/Managers/m"
-    drive = {
-        "Id": "CD1",
-        "Name": "Virtual CD",
-        "MediaTypes": ["CD", "DVD"],
-        "Inserted": False,
-        "Image": None,
-        "Actions": {"#VirtualMedia.InsertMedia": {"target": f"{manager}/insert"}},
-    }
-    floppy = {"Id": "F", "Name": "Floppy", "MediaTypes": ["Floppy"], "Inserted": False}
-    media = {"@odata.id": f"{manager}/VirtualMedia"}
-    members = [{"@odata.id": f"{manager}/VirtualMedia/{name}"} for name in ("F", "CD1")]
-
-    def put_in(request: Request) -> Answer:
-        drive.update(Inserted=True, Image=request.body["Image"])
-        return Answer(204)
-
-    bmc.systems["1"]["Links"] = {"ManagedBy": [{"@odata.id": manager}]}
-    bmc.rules += [
-        on("GET", "/Managers/m", Answer(body={"Id": "m", "VirtualMedia": media})),
-        on("GET", "/m/VirtualMedia", Answer(body={"Members": members})),
-        on("GET", "/VirtualMedia/F", Answer(body=floppy)),
-        on("GET", "/VirtualMedia/CD1", Answer(body=drive)),
-        on("POST", "/insert", put_in),
-    ]
-    assert driver.media(node(bmc), TIMEOUT_S) == Media(inserted=False)
-    driver.insert_media(node(bmc), "http://boot.lab/a.iso", TIMEOUT_S)
-    assert driver.media(node(bmc), TIMEOUT_S) == Media(inserted=True, image="http://boot.lab/a.iso")
-
-
-def test_a_service_without_a_drive_says_so(bmc: RedfishBmc, driver: RedfishDriver) -> None:
-    assert driver.media(node(bmc), TIMEOUT_S) is None
-    driver.eject_media(node(bmc), TIMEOUT_S)
-    with pytest.raises(PermanentError, match="no virtual CD drive"):
-        driver.insert_media(node(bmc), "http://boot.lab/a.iso", TIMEOUT_S)
 
 
 # --- bounds ------------------------------------------------------------------------------------

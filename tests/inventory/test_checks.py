@@ -151,6 +151,19 @@ def test_one_node_in_ironic_is_one_node_here() -> None:
     assert "the node in Ironic is also that of node n7" in error.message
 
 
+@pytest.mark.parametrize("driver", sorted(DRIVERS))
+def test_a_boot_disc_needs_a_driver_that_can_show_one(driver: str) -> None:
+    text = node("n8", 8, driver=driver, bootInterface="virtual-media")
+    errors = assembled(fleet() | {"x.yaml": text}).errors
+    wanted = [] if driver == "redfish" else [Code.NODE_BOOT_INTERFACE]
+    assert [error.code for error in errors if error.code.startswith("node/boot")] == wanted
+
+
+def test_a_driver_beside_ours_may_show_a_boot_disc() -> None:
+    text = node("n8", 8, driver="boards", bootInterface="virtual-media")
+    assert assembled(fleet() | {"x.yaml": text}, DRIVERS | {"boards"}).errors == ()
+
+
 @pytest.mark.parametrize(
     ("nics", "count"),
     [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from metalwright.drivers.credentials import Credentials
 from metalwright.model.documents import Node
@@ -36,6 +36,29 @@ class Driver(Protocol):
 
     def close(self) -> None:
         """End whatever it keeps open. Twice is once."""
+
+
+@runtime_checkable
+class VirtualMedia(Protocol):
+    """A driver, beside that, whose BMCs can show a machine a disc that they fetch from a URL.
+
+    Its readings of nodes with `bootInterface: virtual-media` tell what is in the drive (`media`).
+    """
+
+    def insert_media(
+        self, node: Node, url: str, timeout_s: float, replaced: Callable[[str], None]
+    ) -> None:
+        """Have the BMC show the image at `url`; where it shows it already, nothing is done.
+        `replaced` is told of another one that was in the drive. Raises DriverError.
+        """
+
+    def boot_from_media(self, node: Node, timeout_s: float) -> None:
+        """Have the next boot, and only that, be from the disc that it shows. Raises DriverError."""
+
+    def eject_media(self, node: Node, timeout_s: float, ours: Callable[[str], bool]) -> bool:
+        """Have the BMC show nothing any more, where what it shows is `ours`; whether it did so.
+        Raises DriverError.
+        """
 
 
 class SecretSource(Protocol):

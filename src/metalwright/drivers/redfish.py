@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,14 +23,14 @@ from metalwright.drivers.credentials import Credentials
 from metalwright.drivers.redfish_actions import Override, set_boot_override, set_power
 from metalwright.drivers.redfish_errors import translated
 from metalwright.drivers.redfish_http import Exchange
-from metalwright.drivers.redfish_media import Media, eject, insert, media_of
+from metalwright.drivers.redfish_media import Media, cd_of, eject, image_of, insert, media_of
 from metalwright.drivers.redfish_nics import macs_of
 from metalwright.drivers.redfish_reading import MODES, TARGETS, reading_of
 from metalwright.drivers.redfish_session import Service
 from metalwright.drivers.redfish_socket import Endpoint, tls_context
 from metalwright.errors import PermanentError, SettingsError, TemporaryError
 from metalwright.model.documents import Node
-from metalwright.model.hardware import Bmc, BmcProtocol, port_of
+from metalwright.model.hardware import Bmc, BmcProtocol, BootInterface, port_of
 from metalwright.model.observed import BootDevice, Reading
 from metalwright.model.operation import Effect, EffectKind
 
@@ -39,6 +39,7 @@ CLOSE_TIMEOUT_S: Final = 5.0
 CLOSERS_MAX: Final = 16
 
 MISSING: Final = "sushy is missing: pip install 'metalwright[redfish]'"
+NO_DISC: Final = "its boot disc is the boot service's, which is off (boot.listen)"
 
 _POWER: Final = frozenset({EffectKind.POWER_ON, EffectKind.POWER_OFF, EffectKind.SOFT_POWER_OFF})
 
@@ -92,16 +93,19 @@ class RedfishDriver:
         self._closed = False
 
     def observe(self, node: Node, timeout_s: float) -> Reading:
-        """Power, boot device, serial number, system UUID, MAC addresses and health.
+        """Power, boot device, serial number, system UUID, MAC addresses and health; and of a node
+        that boots from it, what is in the virtual CD drive.
 
         Raises:
             TemporaryError, CredentialsError, PermanentError: there is no reading.
         """
 
         def read(exchange: Exchange, path: str) -> Reading:
-            system = exchange.get(path).json()
-            macs = macs_of(exchange, system, self._service(node).seen)
-            return reading_of(system, macs)
+            system, seen = exchange.get(path).json(), self._service(node).seen
+            reading = reading_of(system, macs_of(exchange, system, seen))
+            if not _boots_by_disc(node):
+                return reading
+            return replace(reading, media=image_of(exchange, path, seen))
 
         return self._on_system(node, timeout_s, read)
 
@@ -109,7 +113,8 @@ class RedfishDriver:
         """Have the BMC begin `effect`, or find that it is there already.
 
         Raises:
-            PermanentError: not in `capabilities`, or an unknown boot device.
+            PermanentError: not in `capabilities`, an unknown boot device, or one that takes a boot
+                disc, which is not this method's (`insert_media`, `boot_from_media`).
             TemporaryError, CredentialsError, PermanentError: the BMC did not acknowledge it.
         """
         if effect.kind in _POWER:
@@ -117,6 +122,8 @@ class RedfishDriver:
                 node, timeout_s, lambda exchange, path: set_power(exchange, path, effect.kind)
             )
         elif effect.kind is EffectKind.SET_BOOT_DEVICE and effect.argument in list(BootDevice):
+            if effect.argument == BootDevice.PXE and _boots_by_disc(node):
+                raise PermanentError(NO_DISC)
             self._override(node, TARGETS[BootDevice(effect.argument)], timeout_s)
         else:
             raise PermanentError(
@@ -131,32 +138,44 @@ class RedfishDriver:
         """
         return self._on_system(node, timeout_s, media_of)
 
-    def insert_media(self, node: Node, url: str, timeout_s: float) -> None:
-        """Have the BMC put the image at `url` into its virtual CD drive, in place of what is there.
-
-        Nothing is done where it is in it already.
+    def insert_media(
+        self, node: Node, url: str, timeout_s: float, replaced: Callable[[str], None]
+    ) -> None:
+        """Have the BMC put the image at `url` into its virtual CD drive, in place of what is there,
+        which `replaced` is told. Nothing is done where it is in it already.
 
         Raises:
             PermanentError: it has no such drive.
-            TemporaryError, CredentialsError, PermanentError: the BMC did not acknowledge it.
+            TemporaryError, CredentialsError, PermanentError: the BMC did not acknowledge it, or
+                does not show it.
         """
-        self._on_system(node, timeout_s, lambda exchange, path: insert(exchange, path, url))
+        self._on_system(
+            node, timeout_s, lambda exchange, path: insert(exchange, path, url, replaced)
+        )
 
-    def eject_media(self, node: Node, timeout_s: float) -> None:
-        """Have the BMC empty its virtual CD drive. Nothing is done where it is empty already.
+    def eject_media(self, node: Node, timeout_s: float, ours: Callable[[str], bool]) -> bool:
+        """Have the BMC empty its virtual CD drive of an image that is `ours`; whether one was in
+        it.
 
         Raises:
-            TemporaryError, CredentialsError, PermanentError: the BMC did not acknowledge it.
+            TemporaryError, CredentialsError, PermanentError: the BMC did not acknowledge it, or
+                does not let go of it.
         """
-        self._on_system(node, timeout_s, eject)
+        return self._on_system(node, timeout_s, lambda exchange, path: eject(exchange, path, ours))
 
     def boot_from_media(self, node: Node, timeout_s: float) -> None:
-        """Have the next boot be from the virtual CD drive.
+        """Have the next boot, and only that, be from the virtual CD drive.
 
         Raises:
             TemporaryError, CredentialsError, PermanentError: the BMC did not acknowledge it.
         """
-        self._override(node, "Cd", timeout_s)
+
+        def choose(exchange: Exchange, path: str) -> None:
+            target = cd_of(exchange.get(path).json())
+            override = Override(target, "Once", MODES[node.spec.boot_mode])
+            set_boot_override(exchange, path, override)
+
+        self._on_system(node, timeout_s, choose)
 
     def close(self) -> None:
         """Log out of every session, within `CLOSE_TIMEOUT_S`; those left end by their own age.
@@ -229,6 +248,10 @@ def _bmc_of(node: Node) -> Bmc:
     if node.spec.bmc is None:
         raise PermanentError(f"node {node.metadata.name} has no bmc")
     return node.spec.bmc
+
+
+def _boots_by_disc(node: Node) -> bool:
+    return node.spec.boot_interface is BootInterface.VIRTUAL_MEDIA
 
 
 def _end(service: Service, deadline: float) -> None:

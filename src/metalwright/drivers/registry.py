@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from metalwright.drivers.contract import Clock, Driver, DriverFactory, SecretSource
+from metalwright.drivers.contract import (
+    Clock,
+    Driver,
+    DriverFactory,
+    SecretSource,
+    VirtualMedia,
+)
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
 from metalwright.drivers.ipmi import FORMER_CREDENTIALS_S, IpmiDriver
@@ -105,6 +111,37 @@ class GuardedDriver:
         except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
             kind = type(error).__name__
             raise PermanentError(f"the driver {self._name} failed with {kind}") from None
+
+
+class GuardedMediaDriver(GuardedDriver):
+    """The same for a driver that can show machines a disc (`contract.VirtualMedia`)."""
+
+    def __init__(self, name: str, driver: Driver, media: VirtualMedia) -> None:
+        super().__init__(name, driver)
+        self._media = media
+
+    def insert_media(
+        self, node: Node, url: str, timeout_s: float, replaced: Callable[[str], None]
+    ) -> None:
+        """Have the BMC show a disc. Raises DriverError."""
+        with self._held():
+            self._media.insert_media(node, url, timeout_s, replaced)
+
+    def boot_from_media(self, node: Node, timeout_s: float) -> None:
+        """Have the next boot be from it. Raises DriverError."""
+        with self._held():
+            self._media.boot_from_media(node, timeout_s)
+
+    def eject_media(self, node: Node, timeout_s: float, ours: Callable[[str], bool]) -> bool:
+        """Have the BMC show none. Raises DriverError."""
+        with self._held():
+            return bool(self._media.eject_media(node, timeout_s, ours))
+
+
+def _guarded(name: str, driver: Driver) -> GuardedDriver:
+    if isinstance(driver, VirtualMedia):
+        return GuardedMediaDriver(name, driver, driver)
+    return GuardedDriver(name, driver)
 
 
 def _open_fake(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
@@ -223,7 +260,7 @@ def _open_other(
             f"the driver {name} is there more than once: {_of(entries)}; uninstall all but one"
         )
     try:
-        return GuardedDriver(name, entry.load()(settings, secrets, clock))
+        return _guarded(name, entry.load()(settings, secrets, clock))
     except SettingsError as error:
         return ClosedDriver(f"the driver {name} cannot be opened: {error}")
     except Exception as error:  # noqa: BLE001 - whatever importing somebody else's code raises

@@ -65,6 +65,7 @@ class Code(StrEnum):
     NODE_WITHOUT_BMC = "node/without-bmc"
     NODE_WITHOUT_NIC = "node/without-nic"
     NODE_BOOT_NICS = "node/boot-nics"
+    NODE_BOOT_INTERFACE = "node/boot-interface"
 
     POOL_NODE_IN_TWO = "pool/node-in-two"
     POOL_EMPTY = "pool/empty"
@@ -137,6 +138,7 @@ MEANING: Final[dict[Code, str]] = {
     Code.NODE_WITHOUT_BMC: "A node whose driver needs a BMC address and credentials, and has none.",
     Code.NODE_WITHOUT_NIC: "A node of the driver wol without one interface to wake it by.",
     Code.NODE_BOOT_NICS: "More than one interface of a node is marked as the one to boot from.",
+    Code.NODE_BOOT_INTERFACE: "A node whose driver cannot boot a machine in this way.",
     Code.POOL_NODE_IN_TWO: "A node that is in two pools; a node is in one pool at most.",
     Code.POOL_EMPTY: "A pool without any node (a warning).",
     Code.SELECTOR_MATCHES_NOTHING: "A selector that matches no node (a warning).",

@@ -11,10 +11,12 @@ from metalwright.inventory.problems import Declarations, Declared, Problem, in_o
 from metalwright.inventory.yaml_builder import Path
 from metalwright.model.documents import Node, Pool
 from metalwright.model.finding import Severity
-from metalwright.model.hardware import port_of
+from metalwright.model.hardware import DRIVERS, BootInterface, port_of
 from metalwright.model.inventory import Source, attributes
 
 _BMC_DRIVERS: Final = frozenset({"ipmi", "redfish"})
+_DISCLESS: Final = DRIVERS - {"redfish"}
+"""Our own drivers that have no virtual media; what others can do is theirs to say."""
 
 Values = Callable[[Node], Iterator[tuple[str, Path]]]
 
@@ -188,6 +190,15 @@ def _own(node: Declared[Node]) -> Iterator[Problem]:
             code=Code.NODE_WITHOUT_BMC,
             message=f"the driver {spec.driver} needs {field}",
             hint="credentials is a reference such as bmc/rack-a, never the secret itself",
+        )
+    if spec.boot_interface is BootInterface.VIRTUAL_MEDIA and spec.driver in _DISCLESS:
+        yield Problem(
+            source=node.source,
+            way=("spec", "bootInterface"),
+            code=Code.NODE_BOOT_INTERFACE,
+            message=f"the driver {spec.driver} cannot show a machine a boot disc",
+            value=spec.boot_interface.value,
+            hint="leave it out, so that the machine boots from the network by its own firmware",
         )
     boot = [index for index, nic in enumerate(spec.nics) if nic.boot]
     if spec.driver == "wol" and not boot and len(spec.nics) != 1:

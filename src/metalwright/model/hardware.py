@@ -67,6 +67,16 @@ class BootMode(StrEnum):
     UEFI = "uefi"
 
 
+class BootInterface(StrEnum):
+    """How a machine is made to reach what it is to boot (Ironic's `boot_interface`): through its
+    network card's own firmware, or by a boot disc that its BMC shows to it (Redfish's virtual
+    media).
+    """
+
+    NETWORK = "network"
+    VIRTUAL_MEDIA = "virtual-media"
+
+
 class BmcProtocol(StrEnum):
     """How a Redfish service is spoken to."""
 
@@ -144,6 +154,7 @@ class NodeSpec:
     lifecycle: Lifecycle = Lifecycle.MANAGED
     bmc: Bmc | None = None
     boot_mode: BootMode = BootMode.UEFI
+    boot_interface: BootInterface = BootInterface.NETWORK
     serial: Text | None = None
     system_uuid: SystemUuid | None = None
     nics: Annotated[tuple[Nic, ...], Field(max_length=64)] = ()

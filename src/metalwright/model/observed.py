@@ -89,8 +89,9 @@ class Reading:
     `template_digest` is the template that the booted system reports, `last_wipe` the id of the
     operation whose wipe the disks carry evidence of; both `None` where nothing can tell. `progress`
     is what a hardware engine in front of the machine is at, `facts` the hardware as the booted
-    system reported it. `asked_at` is when the asking truly began, where one answer is shared by
-    many nodes: earlier than this node was asked for.
+    system reported it; `media` the image in the virtual CD drive (empty: none), which is read of
+    machines that boot by one. `asked_at` is when the asking truly began, where one answer is shared
+    by many nodes: earlier than this node was asked for.
     """
 
     power: Power = Power.UNKNOWN
@@ -102,6 +103,7 @@ class Reading:
     health: Health | None = None
     progress: Progress | None = None
     facts: Facts | None = None
+    media: str | None = None
     asked_at: datetime | None = field(default=None, compare=False)
 
 
