@@ -150,9 +150,16 @@ def _protocol(timeout_s: float) -> type[asyncio.Protocol]:
     """HTTP/1.1 that closes a connection whose request has not come within `timeout_s`."""
 
     class Impatient(H11Protocol):
+        patience: asyncio.TimerHandle
+
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self.loop.call_later(timeout_s, self._give_up)
+            self.patience = self.loop.call_later(timeout_s, self._give_up)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            # A timer would keep all of a connection that is gone in memory for so long.
+            self.patience.cancel()
+            super().connection_lost(exc)
 
         def _give_up(self) -> None:
             begun: object | None = self.cycle
