@@ -18,13 +18,16 @@ class BootSettings(BaseModel):
     """Where machines find the boot service, and what it may use.
 
     `listen` is `ADDRESS:PORT` (an IPv6 address in brackets); `url` is what machines are told, by
-    default `http://` and `listen`.
+    default `http://` and `listen`. `media` is the boot disc that BMCs show to machines (made by
+    `mw boot-media`), `media_url` the service's address as BMCs see it, by default `url`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     listen: Listen | None = None
     url: BaseUrl | None = None
+    media: Path | None = None
+    media_url: BaseUrl | None = None
     cache_dir: Path | None = None
     cache_bytes_max: Bytes = 50_000_000_000
     artifact_bytes_max: Bytes = 20_000_000_000

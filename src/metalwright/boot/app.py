@@ -168,6 +168,15 @@ class Front:
         """The agent's text, for systems that have none."""
         return _text((files("metalwright.boot") / "agent" / "mw-agent").read_text("utf-8"))
 
+    async def disc(self, _request: Request, name: str) -> Response:
+        """The boot disc, for BMCs; ranges are served."""
+        disc = self._desk.disc
+        if disc is None or name != disc.name:
+            return _text("not here\n", HTTPStatus.NOT_FOUND)
+        path = await self._file(self._desk.fetcher.begin(disc.artifact))
+        tag = {"ETag": f'"{disc.artifact.sha256}"'}
+        return FileResponse(path, media_type="application/x-iso9660-image", headers=tag)
+
     async def health(self, _request: Request) -> Response:
         """Whether machines are served."""
         if self._desk.view is None:
@@ -219,6 +228,10 @@ def make_app(front: Front) -> FastAPI:
     @app.api_route("/agent", methods=READS)
     async def agent(request: Request) -> Response:
         return await guard(request, front.agent)
+
+    @app.api_route("/media/{name}", methods=READS)
+    async def disc(request: Request, name: str) -> Response:
+        return await guard(request, front.disc, name)
 
     @app.api_route("/healthz", methods=READS)
     async def health(request: Request) -> Response:

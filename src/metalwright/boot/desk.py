@@ -17,6 +17,7 @@ from metalwright.boot.entering import Entered, View, enter, ramdisk, token_diges
 from metalwright.boot.fetching import Fetcher
 from metalwright.boot.images import ImageError
 from metalwright.boot.limits import BootLimits, Notes, Rate
+from metalwright.boot.media import Disc
 from metalwright.boot.ports import Images, Records, Texts
 from metalwright.boot.render import RenderError
 from metalwright.boot.reports import printable
@@ -62,6 +63,8 @@ class Desk:
         self.told: Callable[[str], None] = lambda _node: None
         """Called with a node's name when a boot of it was issued, or its report was kept."""
         self.notes = Notes(lambda lines: records.note(lines, clock()), limits.refusals_per_hour_max)
+        self.disc: Disc | None = None
+        """The boot disc for BMCs to fetch, where there is one."""
         self._issuing = Rate(BOOTS_PER_S_MAX)
         self._view: View | None = None
         self._following = threading.Lock()

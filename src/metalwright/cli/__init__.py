@@ -22,6 +22,7 @@ from metalwright.cli import (
     demo,
     inspect,
     lab,
+    media,
     netboot,
     node,
     plan,
@@ -61,6 +62,7 @@ def options(
 for room in (validate, plan, apply, daemon, inspect, queue, node, adopt, brakes, demo):
     room.register(app)
 netboot.register(app)
+media.register(app)
 lab.register(app)
 
 for command in app.registered_commands:

@@ -19,6 +19,7 @@ import structlog
 
 from metalwright.daemon.alerts import ALERTS_MAX
 from metalwright.daemon.laying import Laying
+from metalwright.daemon.media import BootDiscs, open_discs
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.errors import MetalwrightError, SettingsError, TemporaryError
@@ -58,6 +59,7 @@ class Booting:
         self._unjudged: set[str] = set()
         self._judged_by: Inventory | None = None
         self._otherwise: dict[str, str] = {}
+        self.discs: BootDiscs | None = None
         self.wipes = False
         """Whether the revision in force names a ramdisk."""
 
@@ -67,7 +69,11 @@ class Booting:
         return self._server.desk if self._server is not None else None
 
     def drivers(self, drivers: Mapping[str, Driver]) -> dict[str, Driver]:
-        """The drivers, those that boot what they are told able to wipe by the ramdisk."""
+        """The drivers, those that boot what they are told able to wipe by the ramdisk, and to boot
+        by a disc.
+        """
+        if self.discs is not None:
+            drivers = self.discs.drivers(drivers)
         engines = {name for name, each in drivers.items() if isinstance(each, HardwareEngine)}
         self._laying = Laying(engines)
         return {
@@ -104,6 +110,8 @@ class Booting:
         except BaseException:
             self._laying.forget()  # what was not written is found out once more
             raise
+        if self.discs is not None:
+            self.discs.tidy(made, memory, inventory)
         return made
 
     def alerts(self, inventory: Inventory) -> tuple[str, ...]:
@@ -217,8 +225,8 @@ def open_booting(
     without it nothing is served.
 
     Raises:
-        SettingsError: its address cannot be had, its directory not be made, or the extra is
-            missing.
+        SettingsError: its address cannot be had, its directory not be made, its boot disc is none,
+            or the extra is missing.
     """
     boot = settings.boot
     if boot.listen is None:
@@ -262,6 +270,7 @@ def open_booting(
     )
     stack.callback(server.close)
     booting = Booting(server, store, clock, wake)
+    booting.discs, server.desk.disc = open_discs(settings, url, store, clock, stack)
     server.start(listening, booting.told, _trouble)
     return booting
 
