@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+$", max_length=200)]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +47,8 @@ class WolSettings(_Section):
 class IronicSettings(_Section):
     """Where Ironic is: an `endpoint` without Keystone, or a `cloud` of `clouds_file`; which secret
     opens it; which of its deploy interfaces netboot and disk templates take ("" leaves the node's);
-    and for how many seconds one list of its nodes serves them all.
+    for how many seconds one list of its nodes serves them all; and where it finds the boot service,
+    if that is elsewhere than for the machines.
     """
 
     endpoint: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] | None = None
@@ -55,6 +58,7 @@ class IronicSettings(_Section):
     netboot_interface: str = "ramdisk"
     disk_interface: str = "direct"
     list_max_age_s: Annotated[float, Field(ge=0, le=60)] = 2.0
+    boot_url: BaseUrl | None = None
 
 
 class DriverSettings(_Section):

@@ -25,6 +25,7 @@ from typing import Protocol, Self
 from metalwright.daemon.booting import Booting, open_booting
 from metalwright.daemon.checking import prober_of
 from metalwright.daemon.clock import SteadyClock, system_clock
+from metalwright.daemon.handing import hand_over
 from metalwright.daemon.right import Lock, Right
 from metalwright.daemon.secrets import open_secrets
 from metalwright.daemon.tables import driver_tables
@@ -205,7 +206,7 @@ def _open_parts(
     for driver in drivers.values():
         stack.callback(driver.close)
     boot = open_booting(settings, store, secrets, clock, wake, stack if drive else None)
-    drivers = boot.drivers(drivers) if boot is not None else drivers
+    drivers = hand_over(drivers, boot, (settings, store, secrets), stack)
     askers = _threads(settings.observe.in_flight_max, "observe", stack)
     actors = None
     if drive:

@@ -19,19 +19,24 @@ from typing import Any, Final
 
 from metalwright.drivers.contract import Clock, SecretSource
 from metalwright.drivers.ironic_api import IronicApi, Place
+from metalwright.drivers.ironic_boots import AsWritten, Boots
+from metalwright.drivers.ironic_deploy import Interfaces
 from metalwright.drivers.ironic_listing import Listing
 from metalwright.drivers.ironic_record import (
+    ACTIVE,
     FIELDS,
     Mark,
     Record,
     failed_since,
     reading_of,
     record_of,
+    unreported,
 )
 from metalwright.drivers.ironic_steps import (
-    Interfaces,
     Step,
     boot_step,
+    deploys,
+    is_ready,
     power_step,
     refuse,
     wipe_step,
@@ -46,6 +51,9 @@ from metalwright.errors import (
 from metalwright.model.documents import Node
 from metalwright.model.observed import BootDevice, Reading
 from metalwright.model.operation import Effect, EffectKind, Operation, Stage
+
+NAMED_MAX: Final = 5
+"""Nodes that an alert names."""
 
 _POWER: Final = frozenset({EffectKind.POWER_ON, EffectKind.POWER_OFF, EffectKind.SOFT_POWER_OFF})
 
@@ -74,9 +82,15 @@ class IronicDriver:
         self._clock = clock
         self._interfaces = interfaces or Interfaces()
         self._listing = Listing(self._api, clock, list_max_age_s)
+        self._boots: Boots = AsWritten()
         self._lock = threading.Lock()
         self._told: dict[str, threading.Lock] = {}
         self._touched: dict[str, datetime] = {}
+        self._unchecked: set[str] = set()
+
+    def boot_by(self, boots: Boots) -> None:
+        """From now on templates are handed over by `boots`; before the first call of a node."""
+        self._boots = boots
 
     def observe(self, node: Node, timeout_s: float) -> Reading:
         """What Ironic knows of the node, from its list, or from the node alone where that was told
@@ -89,9 +103,14 @@ class IronicDriver:
         found = self._listing.look(self._ident(node), until)
         touched = self._touched.get(node.metadata.name)
         if touched is None or found.asked_at > touched:
-            return reading_of(self._proven(found.record, until), found.macs, found.asked_at)
-        asked_at = self._clock()
-        return reading_of(self._record(found.record.uuid, until), found.macs, asked_at)
+            record, asked_at = self._proven(found.record, until), found.asked_at
+        else:
+            asked_at = self._clock()
+            record = self._record(found.record.uuid, until)
+        reading = reading_of(record, found.macs, asked_at)
+        (self._unchecked.add if record.unchecked else self._unchecked.discard)(node.metadata.name)
+        said = self._awaited(node, record)
+        return reading if said is None else unreported(reading, record, said)
 
     def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
         """Have Ironic switch the power, choose a boot device or wipe.
@@ -130,14 +149,47 @@ class IronicDriver:
             if intent.kind is EffectKind.WIPE:
                 step = wipe_step(record, intent)
             elif operation.stage is Stage.BOOT:
-                step = boot_step(record, operation, node, self._interfaces)
+                step = self._boot_step(node, record, operation, until)
             else:
                 step = power_step(record, intent.kind, self._soft_timeout_s(operation))
             self._order(record, step, until)
 
+    def alerts(self) -> tuple[str, ...]:
+        """Which machines run a kernel and a ramdisk that nobody has checked."""
+        names = sorted(self._unchecked.copy())
+        if not names:
+            return ()
+        more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+        words = (
+            "Ironic fetched kernel and ramdisk itself, and does not check their digests, for"
+            f" {', '.join(names[:NAMED_MAX])}{more}: switch the boot service on (boot.listen)"
+        )
+        return (words,)
+
+    def rearm(self) -> None:
+        """What was wrong was mended: a login that was refused may be presented once more."""
+        self._api.rearm()
+
     def close(self) -> None:
         """Send nothing any more; calls after it raise TemporaryError. Twice is once."""
         self._api.close()
+
+    def _boot_step(self, node: Node, record: Record, operation: Operation, until: float) -> Step:
+        """The next order; its template has become text before Ironic is told anything of it."""
+        template = operation.target.template
+        served = template is not None and self._boots.serves(template)
+        handover = None
+        if deploys(record, operation, served=served):
+            left_s, issue = max(0.0, until - time.monotonic()), is_ready(record)
+            handover = self._boots.hand_over(node, operation, left_s, issue=issue)
+        return boot_step(record, operation, node, self._interfaces, handover)
+
+    def _awaited(self, node: Node, record: Record) -> str | None:
+        """What the system that Ironic has deployed is still to say, `None` where it is nothing."""
+        deployed = record.deployed
+        if record.state != ACTIVE or not deployed.reports or deployed.attempt is None:
+            return None
+        return self._boots.awaited(node.metadata.name, deployed.operation, deployed.attempt)
 
     @contextmanager
     def _alone(self, node: Node, until: float) -> Iterator[None]:

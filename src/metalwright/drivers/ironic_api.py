@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from metalwright.drivers.contract import SecretSource
 from metalwright.drivers.credentials import Credentials
+from metalwright.drivers.ironic_record import without_tokens
 from metalwright.errors import (
     CredentialsError,
     DriverError,
@@ -95,6 +96,11 @@ class IronicApi:
             CredentialsError, PermanentError: it was refused.
         """
         self._request(method, path, until, json=body)
+
+    def rearm(self) -> None:
+        """Present a login that was refused once more."""
+        with self._lock:
+            self._refused = None
 
     def close(self) -> None:
         """Send nothing any more. Twice is once."""
@@ -266,6 +272,7 @@ def _words(answer: Any) -> str:
         words = str(found["faultstring"])
     except (ValueError, KeyError, TypeError):
         words = f"HTTP {answer.status_code}"
+    words = without_tokens(words)
     return words if len(words) <= WORDS_MAX else f"{words[: WORDS_MAX - 1]}…"
 
 

@@ -8,8 +8,9 @@ it tears an instance down, so the last is never there without an instance of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ FIELDS: Final = (
     "last_error",
     "provision_updated_at",
     "automated_clean",
+    "boot_interface",
     "deploy_interface",
     "instance_info",
     "extra",
@@ -51,6 +53,9 @@ DEPLOY_FAILED: Final = "deploy failed"
 CLEAN_FAILED: Final = "clean failed"
 ADOPT_FAILED: Final = "adopt failed"
 INSPECT_FAILED: Final = "inspect failed"
+
+_TOKEN: Final = re.compile(r"/b/[A-Za-z0-9_-]{16,}")
+"""In the address of a boot that Ironic could not fetch from, and says so."""
 
 _BOOTS: Final = frozenset({"deploying", DEPLOY_WAIT})
 AT_WORK: Final = _BOOTS | {
@@ -74,10 +79,14 @@ _POWERS: Final = frozenset({None, "error", *_POWER})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What Metalwright wrote into a node: whose wish it is, and what was wished."""
+    """What Metalwright wrote into a node: whose wish it is, and what was wished. Of an instance
+    that the boot service serves also the attempt, and whether its system reports by itself.
+    """
 
     operation: str = ""
     wished: str = ""
+    attempt: int | None = None
+    reports: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +105,7 @@ class Record:
     last_error: str = ""
     updated_at: str = ""
     automated_clean: bool | None = None
+    boot_interface: str = ""
     deploy_interface: str = ""
     mark: Mark = Mark()
     deployed: Mark = Mark()
@@ -105,6 +115,14 @@ class Record:
     def at_work(self) -> bool:
         """Whether Ironic is at something, or holds the node locked."""
         return self.state in AT_WORK or self.reservation is not None
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether it runs a kernel and a ramdisk that Ironic fetched from where git says, and so
+        did not check.
+        """
+        ours = self.state == ACTIVE and bool(self.deployed.wished)
+        return ours and self.deploy_interface == "ramdisk" and self.deployed.attempt is None
 
     @property
     def wiped(self) -> str | None:
@@ -140,6 +158,7 @@ def record_of(found: object) -> Record:
         last_error=_text(found.get("last_error")),
         updated_at=_text(found.get("provision_updated_at")),
         automated_clean=found.get("automated_clean"),
+        boot_interface=_text(found.get("boot_interface")),
         deploy_interface=_text(found.get("deploy_interface")),
         mark=_mark(extra.get(MARK), "effect"),
         deployed=_mark(_mapping(found.get("instance_info")).get(MARK), "template_digest"),
@@ -187,6 +206,20 @@ def reading_of(record: Record, macs: tuple[str, ...], asked_at: datetime) -> Rea
     )
 
 
+def unreported(reading: Reading, record: Record, said: str) -> Reading:
+    """A reading of a machine whose system is still to report: what Ironic has deployed may not run
+    yet. `said` is what it reported of a failure, "" while it is silent.
+    """
+    progress = reading.progress
+    if said and progress is None:
+        words = f"the system reported: {_short(said)}"
+        progress = Progress(
+            phase=Phase.FAILED, operation_id=record.deployed.operation, message=words
+        )
+    started = BootProgress.OS_BOOT_STARTED if reading.power is Power.ON else None
+    return replace(reading, boot_progress=started, template_digest=None, progress=progress)
+
+
 def progress_of(record: Record) -> Progress | None:
     """How far Ironic is with the deployment or wipe that was asked of it last, if there was one."""
     operation = record.mark.operation
@@ -206,6 +239,11 @@ def progress_of(record: Record) -> Progress | None:
     return Progress(phase=phase, operation_id=operation, message=words)
 
 
+def without_tokens(text: str) -> str:
+    """Ironic's words without the token of a boot, whose address they may repeat."""
+    return _TOKEN.sub("/b/***", text)
+
+
 def maintenance_error(record: Record) -> DriverError:
     """Maintenance in Ironic's words: of a fault it ends by itself, of a person when that wants."""
     reason = _short(record.maintenance_reason or record.last_error)
@@ -223,7 +261,13 @@ def _boot_progress(record: Record) -> BootProgress:
 
 def _mark(found: object, wished: str) -> Mark:
     values = _mapping(found)
-    return Mark(operation=_text(values.get("operation")), wished=_text(values.get(wished)))
+    attempt = values.get("attempt")
+    return Mark(
+        operation=_text(values.get("operation")),
+        wished=_text(values.get(wished)),
+        attempt=attempt if isinstance(attempt, int) else None,
+        reports=values.get("reports") is True,
+    )
 
 
 def _mapping(found: object) -> Mapping[str, Any]:
@@ -235,4 +279,5 @@ def _text(found: object) -> str:
 
 
 def _short(text: str) -> str:
+    text = without_tokens(text)
     return text if len(text) <= WORDS_MAX else f"{text[: WORDS_MAX - 1]}…"

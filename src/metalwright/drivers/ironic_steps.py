@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
+from metalwright.drivers.ironic_boots import as_written
+from metalwright.drivers.ironic_deploy import Interfaces, Json, instance, mark
 from metalwright.drivers.ironic_record import (
     ACTIVE,
     ADOPT_FAILED,
@@ -35,11 +36,10 @@ from metalwright.drivers.ironic_record import (
 from metalwright.errors import NotBegunError, PermanentError
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
+from metalwright.model.handover import Handover
 from metalwright.model.inventory import ResolvedTemplate
 from metalwright.model.operation import Effect, EffectKind, Operation, Verb
 from metalwright.model.template import Method, WipePolicy
-
-Json = dict[str, Any]
 
 WIPE_STEPS: Final[Mapping[str, str]] = FrozenDict(
     {
@@ -60,14 +60,6 @@ _POWER_TARGETS: Final[Mapping[EffectKind, str]] = FrozenDict(
         EffectKind.SOFT_POWER_OFF: "soft power off",
     }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interfaces:
-    """Ironic's deploy interface for each method; an empty one leaves what the node has."""
-
-    netboot: str = "ramdisk"
-    disk: str = "direct"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +117,44 @@ def wipe_step(record: Record, effect: Effect) -> Step:
     return _towards_bare(record, operation, "wipe")
 
 
-def boot_step(record: Record, operation: Operation, node: Node, interfaces: Interfaces) -> Step:
-    """Towards a machine that runs the template of the operation."""
+def deploys(record: Record, operation: Operation, *, served: bool) -> bool:
+    """Whether it takes a deployment of kernel and ramdisk, or of a disk image, to run the template;
+    `served` says that each of its starts is a boot of its own at the boot service.
+
+    Raises:
+        NotBegunError, TemporaryError, PermanentError: nothing can be asked of the node.
+    """
     refuse(record)
     template = operation.target.template
-    if template is None or not _is_to_be_deployed(record, operation, template):
+    if template is None or template.method is Method.LOCAL:
+        return False
+    return _is_to_be_deployed(record, operation, template, served=served)
+
+
+def is_ready(record: Record) -> bool:
+    """Whether the next order of a deployment is the deployment itself."""
+    return record.state == AVAILABLE and not record.at_work
+
+
+def boot_step(
+    record: Record,
+    operation: Operation,
+    node: Node,
+    interfaces: Interfaces,
+    handover: Handover | None = None,
+) -> Step:
+    """Towards a machine that runs the template of the operation, as it was handed over."""
+    refuse(record)
+    template = operation.target.template
+    served = handover is not None and handover.attempt is not None
+    if template is None or not _is_to_be_deployed(record, operation, template, served=served):
         return power_step(record, EffectKind.POWER_ON)
+    handover = handover or as_written(template)
     if template.method is Method.LOCAL:
         return _adopt(record, operation, template)
     _await_turn(record)
     if record.state == AVAILABLE:
-        return _deploy(record, operation, template, node, interfaces)
+        return _deploy(record, operation, node, interfaces, handover)
     if record.state == MANAGEABLE:
         return _order(record, operation.id, "boot", "provide")
     return _towards_bare(record, operation.id, "boot")
@@ -155,13 +174,19 @@ def _await_turn(record: Record) -> None:
         raise NotBegunError(f"Ironic is at work on it: {record.state}{who}")
 
 
-def _is_to_be_deployed(record: Record, operation: Operation, template: ResolvedTemplate) -> bool:
+def _is_to_be_deployed(
+    record: Record, operation: Operation, template: ResolvedTemplate, *, served: bool
+) -> bool:
     """Whether it takes a deployment, rather than the power alone, to run the template."""
-    if record.state == ACTIVE and record.deployed.operation == operation.id:
+    deployed = record.deployed
+    ours = deployed.operation == operation.id
+    if record.state == ACTIVE and ours and (not served or deployed.attempt == operation.fence):
         return False
     if operation.verb in _MAKES_ANEW:
         return True
-    runs = record.deployed.wished
+    runs = deployed.wished
+    if served and record.state == ACTIVE and runs:
+        return True  # the token that it was deployed with is one of another boot
     if record.state == ACTIVE and (not runs or operation.verb is Verb.POWER_ON):
         return operation.verb is Verb.REBOOT and template.method is Method.NETBOOT
     if record.state == ACTIVE and (runs == template.digest or template.method is Method.DISK):
@@ -189,7 +214,7 @@ def _towards_bare(record: Record, operation: str, effect: str) -> Step:
 def _adopt(record: Record, operation: Operation, template: ResolvedTemplate) -> Step:
     """What is on the disks is to be booted: Ironic takes it for deployed without touching it."""
     _await_turn(record)
-    told = _add(f"/instance_info/{MARK}", _deployed(operation, template))
+    told = _add(f"/instance_info/{MARK}", mark(operation, template, as_written(template)))
     marked = (*_marking(record, operation.id, "boot"), told)
     if record.state == ACTIVE:
         return Step(patch=marked)
@@ -201,60 +226,17 @@ def _adopt(record: Record, operation: Operation, template: ResolvedTemplate) -> 
 
 
 def _deploy(
-    record: Record,
-    operation: Operation,
-    template: ResolvedTemplate,
-    node: Node,
-    interfaces: Interfaces,
+    record: Record, operation: Operation, node: Node, interfaces: Interfaces, handover: Handover
 ) -> Step:
-    disk = template.method is Method.DISK
-    interface = interfaces.disk if disk else interfaces.netboot
-    info: Json = {MARK: _deployed(operation, template)}
-    info |= _disk_image(template) if disk else _ramdisk(template)
-    patch = [*_marking(record, operation.id, "boot"), _add("/instance_info", info)]
+    made = instance(record, operation, node, interfaces, handover)
+    patch = [*_marking(record, operation.id, "boot"), _add("/instance_info", made.info)]
     patch.append(_add(f"/extra/{WIPE_MARK}", {}))  # what is put on the disks ends the evidence
-    if interface and interface != record.deploy_interface:
-        patch.append(_add("/deploy_interface", interface))
+    if made.interface and made.interface != record.deploy_interface:
+        patch.append(_add("/deploy_interface", made.interface))
     body = _provision("active")
-    drive = _config_drive(template, node)
-    if drive:
-        body["configdrive"] = drive
+    if made.drive:
+        body["configdrive"] = made.drive
     return Step(patch=tuple(patch), path="states/provision", body=body)
-
-
-def _ramdisk(template: ResolvedTemplate) -> Json:
-    """`instance_info` of Ironic's ramdisk deploy: it checks no digest of a kernel by itself."""
-    image = template.image
-    found: Json = {"kernel_append_params": " ".join(template.kernel_args)}
-    if image is not None and image.kernel is not None and image.initrd is not None:
-        found |= {"kernel": image.kernel.url, "ramdisk": image.initrd.url}
-    return found
-
-
-def _disk_image(template: ResolvedTemplate) -> Json:
-    image = template.image.disk if template.image is not None else None
-    if image is None:
-        raise PermanentError(f"template {template.name} has no disk image for Ironic to write")
-    raw = urlsplit(image.url).path.endswith((".raw", ".img"))
-    return {
-        "image_source": image.url,
-        "image_os_hash_algo": "sha256",
-        "image_os_hash_value": image.sha256,
-        "image_checksum": image.sha256,
-        "image_disk_format": "raw" if raw else "qcow2",
-    }
-
-
-def _config_drive(template: ResolvedTemplate, node: Node) -> Json:
-    if template.user_data is None and template.vendor_data is None:
-        return {}
-    name = node.metadata.name
-    drive: Json = {"meta_data": {"name": name, "hostname": name}}
-    if template.user_data is not None:
-        drive["user_data"] = template.user_data
-    if template.vendor_data is not None:
-        drive["vendor_data"] = {"cloud-init": template.vendor_data}
-    return drive
 
 
 def _order(record: Record, operation: str, effect: str, target: str) -> Step:
@@ -273,14 +255,6 @@ def _marking(record: Record, operation: str, effect: str) -> tuple[Json, ...]:
     if record.automated_clean is not False:
         patch.append(_add("/automated_clean", False))
     return tuple(patch)
-
-
-def _deployed(operation: Operation, template: ResolvedTemplate) -> Json:
-    return {
-        "operation": operation.id,
-        "template_digest": template.digest,
-        "template": template.name,
-    }
 
 
 def _provision(target: str, steps: list[Json] | None = None) -> Json:
