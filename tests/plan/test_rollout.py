@@ -271,15 +271,18 @@ def test_the_soak_begins_with_the_last_end_of_the_wave(world):
 
 
 SICK = [
-    {"power": Power.OFF},
-    {"boot_progress": BootProgress.OS_BOOT_STARTED},
-    {"template_digest": "0" * 64, "boot_progress": BootProgress.OS_RUNNING},
-    {"identity": Identity(serial="S-other")},
+    ({"power": Power.OFF}, "its power is off"),
+    ({"boot_progress": BootProgress.OS_BOOT_STARTED}, "its boot is at OSBootStarted"),
+    (
+        {"template_digest": "0" * 64, "boot_progress": BootProgress.OS_RUNNING},
+        "it runs something else",
+    ),
+    ({"identity": Identity(serial="S-other")}, "another machine answers"),
 ]
 
 
-@pytest.mark.parametrize("reading", SICK)
-def test_a_wave_that_is_not_healthy_at_the_end_of_its_soak_stops_the_rollout(world, reading):
+@pytest.mark.parametrize(("reading", "ailment"), SICK)
+def test_a_wave_not_healthy_at_the_end_of_its_soak_stops_the_rollout(world, reading, ailment):
     edit(world)
     world.succeed()
     world.see("n-1", **reading)
@@ -290,7 +293,7 @@ def test_a_wave_that_is_not_healthy_at_the_end_of_its_soak_stops_the_rollout(wor
     assert rollout.state is RolloutState.PAUSED
     assert rollout.failed == ("n-1",)
     assert rollout.why == (
-        "1 failed (n-1), 0 may (failuresMax): n-1: not healthy after its operation"
+        f"1 failed (n-1), 0 may (failuresMax): n-1: not healthy after its operation: {ailment}"
     )
     assert world.reason("n-2") is BlockedReason.ROLLOUT_PAUSED
     world.succeed()
@@ -326,6 +329,7 @@ def test_what_is_not_seen_at_the_end_of_the_soak_is_waited_for(world):
     assert only(world).state is RolloutState.RUNNING, "a hiccup of the network"
     world.observed["n-1"] = replace(world.observed["n-1"], failures=3)
     assert only(world).state is RolloutState.PAUSED
+    assert only(world).why.endswith("n-1: not healthy after its operation: it does not answer")
     world.observed["n-1"] = seen
     assert going(world) == ["n-2", "n-3", "n-4", "n-5"]
     finish(world)

@@ -105,12 +105,18 @@ def schema(
 
 def _verdict(inventory: Inventory | None, findings: tuple[Finding, ...]) -> str:
     if inventory is None:
-        return f"refused: {len(findings)} problem{'s' if len(findings) != 1 else ''}"
-    warnings = f", {len(findings)} warnings" if findings else ""
-    return (
-        f"valid: {len(inventory.nodes)} nodes, {len(inventory.pools)} pools, "
-        f"{len(inventory.assignments)} assignments, {len(inventory.resolved)} templates{warnings}"
-    )
+        return f"refused: {_count(len(findings), 'problem')}"
+    counts = {
+        "node": len(inventory.nodes),
+        "pool": len(inventory.pools),
+        "assignment": len(inventory.assignments),
+        "template": len(inventory.resolved),
+    } | ({"warning": len(findings)} if findings else {})
+    return "valid: " + ", ".join(_count(number, what) for what, number in counts.items())
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _json(finding: Finding) -> dict[str, str | int]:

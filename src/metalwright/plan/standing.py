@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from metalwright.model.desired import DesiredNode
+from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.identity import Match, compare_identity
 from metalwright.model.observed import BootProgress, Observation, Power
 from metalwright.model.operation import NodeMemory, OperationState
@@ -103,13 +103,14 @@ class View:
         failed = remembered.failed if remembered is not None else None
         if failed is not None and failed.last_error:
             return failed.last_error
-        return "not healthy after its operation"
+        seen = self.ground.observed.nodes.get(name)
+        ailment = _ailment(self.ground.desired, name, seen) if seen is not None else ""
+        return "not healthy after its operation" + (f": {ailment}" if ailment else "")
 
     def health(self, name: str) -> Health:
         """Whether a node that is done is seen, since then, to be what git wants, and running."""
         ground = self.ground
-        wanted, seen = ground.desired.nodes[name], ground.observed.nodes.get(name)
-        applied = ground.memory.nodes[name].applied
+        seen, applied = ground.observed.nodes.get(name), ground.memory.nodes[name].applied
         if seen is None or (applied is not None and seen.at < applied.at):
             return Health.UNKNOWN
         reading = seen.reading
@@ -118,15 +119,25 @@ class View:
         fresh = seen.age_s(ground.desired.at) <= ground.desired.inventory.rules.observation_ttl
         if not fresh or reading.power is Power.UNKNOWN:
             return Health.UNKNOWN
-        spec, template = ground.desired.inventory.nodes[name].spec, wanted.target.template
-        sick = (
-            reading.power.value != wanted.target.power.value
-            or compare_identity(spec, reading.identity).match is Match.OTHER
-        )
-        if template is not None:
-            sick = sick or reading.template_digest not in (None, template.digest)
-            sick = sick or reading.boot_progress not in (None, BootProgress.OS_RUNNING)
-        return Health.SICK if sick else Health.HEALTHY
+        return Health.SICK if _ailment(ground.desired, name, seen) else Health.HEALTHY
+
+
+def _ailment(desired: Desired, name: str, seen: Observation) -> str:
+    """What is wrong with a node that is done, by one observation; empty when nothing is."""
+    reading, wanted = seen.reading, desired.nodes[name]
+    if reading is None:
+        return "it does not answer"
+    if reading.power.value != wanted.target.power.value:
+        return f"its power is {reading.power.value}"
+    identity = compare_identity(desired.inventory.nodes[name].spec, reading.identity)
+    if identity.match is Match.OTHER:
+        return "another machine answers"
+    template = wanted.target.template
+    if template is not None and reading.template_digest not in (None, template.digest):
+        return "it runs something else"
+    if template is not None and reading.boot_progress not in (None, BootProgress.OS_RUNNING):
+        return f"its boot is at {reading.boot_progress.value}"
+    return ""
 
 
 def _failed(remembered: NodeMemory, key: Key) -> bool:
