@@ -43,7 +43,7 @@ state_path = {home}
 tempdir = {home}
 enabled_hardware_types = fake-hardware,redfish
 enabled_bios_interfaces = fake,no-bios
-enabled_boot_interfaces = fake,redfish-virtual-media
+enabled_boot_interfaces = fake,ipxe,redfish-virtual-media
 enabled_console_interfaces = fake,no-console
 enabled_deploy_interfaces = fake,rig,ramdisk
 enabled_firmware_interfaces = fake,no-firmware
@@ -67,6 +67,16 @@ max_concurrent_clean = {deploys_max}
 connection = sqlite:///{home}/ironic.sqlite
 [deploy]
 ramdisk_image_download_source = http
+http_url = {http_url}
+http_root = {home}/httpboot
+default_boot_mode = bios
+[pxe]
+tftp_root = {home}/tftpboot
+tftp_master_path = {home}/tftpboot/master
+images_path = {home}/images
+instance_master_path = {home}/images/master
+[dhcp]
+dhcp_provider = none
 [redfish]
 connection_attempts = 1
 [fake]
@@ -94,13 +104,20 @@ class Ironic:
     """One Ironic. `node` names are its nodes' names. Nothing is started before `start`."""
 
     def __init__(
-        self, home: Path, *, deploys_max: int = 50, deploy_delay: str = "0", password: str = ""
+        self,
+        home: Path,
+        *,
+        deploys_max: int = 50,
+        deploy_delay: str = "0",
+        password: str = "",
+        http_url: str = "http://127.0.0.1",
     ) -> None:
         self.home, self.password = home, password
         self.environment = environment()
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
         (home / "faults").mkdir(parents=True)
+        self.http_root.mkdir()
         self._write_plugin()
         text = CONFIG.format(
             home=home,
@@ -108,6 +125,7 @@ class Ironic:
             deploys_max=deploys_max,
             deploy_delay=deploy_delay,
             auth="http_basic" if password else "noauth",
+            http_url=http_url,
         )
         (home / "ironic.conf").write_text(text)
         if password:
@@ -131,6 +149,11 @@ class Ironic:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def http_root(self) -> Path:
+        """What machines that boot by iPXE fetch, at `http_url`; somebody else serves it."""
+        return self.home / "httpboot"
 
     def set_password(self, password: str) -> None:
         """The only user is `metalwright`. Ironic reads the file anew for every request."""
