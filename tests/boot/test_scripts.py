@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from metalwright.boot.scripts import (
+    AGAIN_S,
+    AGAINS_MAX,
     COMMAND_LINE_MAX,
     WAITS_MAX,
     ScriptError,
@@ -15,22 +17,39 @@ from metalwright.boot.scripts import (
 BASE = "http://10.0.0.1:8800"
 
 
+ASK = f"chain --replace --autofree {BASE}/ipxe?mac=${{netX/mac:hexhyp}}&"
+
+
+def again(asked: int = 0) -> list[str]:
+    """The end of every script that something is fetched by."""
+    who = "uuid=${uuid}&serial=${serial:uristring}&platform=${platform}"
+    return [
+        ":again",
+        "inc tries:int32",
+        f"iseq ${{tries:int32}} {AGAINS_MAX} && exit ||",
+        "imgfree",
+        f"echo Metalwright: not to be had, in {AGAIN_S} s once more",
+        f"sleep {AGAIN_S}",
+        ":ask",
+        f"{ASK}{who}&n={asked} || goto again",
+    ]
+
+
 def test_the_first_script_makes_the_machine_say_who_it_is() -> None:
-    first, second = identify(BASE).splitlines()
-    assert first == "#!ipxe"
-    assert second.startswith(f"chain --replace --autofree {BASE}/ipxe?mac=${{netX/mac:hexhyp}}&")
-    assert "serial=${serial:uristring}" in second
+    assert identify(BASE).splitlines() == ["#!ipxe", "goto ask", *again()]
 
 
 def test_a_kernel_gets_its_arguments_and_an_efi_kernel_finds_its_initrds() -> None:
-    text = kernel(f"{BASE}/b/T", ("console=ttyS0", "ip=dhcp"), initrds=("initrd", "rootfs"))
-    assert text == (
-        "#!ipxe\n"
-        f"kernel {BASE}/b/T/kernel initrd=initrd initrd=rootfs console=ttyS0 ip=dhcp\n"
-        f"initrd --name initrd {BASE}/b/T/initrd\n"
-        f"initrd --name rootfs {BASE}/b/T/rootfs\n"
-        "boot\n"
-    )
+    base, arguments = f"{BASE}/b/T", ("console=ttyS0", "ip=dhcp")
+    text = kernel(base, arguments, initrds=("initrd", "rootfs"), service=BASE)
+    assert text.splitlines() == [
+        "#!ipxe",
+        f"kernel {BASE}/b/T/kernel initrd=initrd initrd=rootfs console=ttyS0 ip=dhcp || goto again",
+        f"initrd --name initrd {BASE}/b/T/initrd || goto again",
+        f"initrd --name rootfs {BASE}/b/T/rootfs || goto again",
+        "boot || goto again",
+        *again(),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -38,14 +57,14 @@ def test_a_kernel_gets_its_arguments_and_an_efi_kernel_finds_its_initrds() -> No
 )
 def test_an_argument_that_ipxe_would_run_is_refused(argument: str) -> None:
     with pytest.raises(ScriptError, match="kernel argument"):
-        kernel(BASE, ("quiet", argument), initrds=("initrd",))
+        kernel(BASE, ("quiet", argument), initrds=("initrd",), service=BASE)
 
 
 def test_a_command_line_longer_than_a_kernel_takes_is_refused() -> None:
     fits = "x" * (COMMAND_LINE_MAX - len("initrd=initrd "))
-    assert fits in kernel(BASE, (fits,), initrds=("initrd",))
+    assert fits in kernel(BASE, (fits,), initrds=("initrd",), service=BASE)
     with pytest.raises(ScriptError, match="2048 bytes; 2047 are the most"):
-        kernel(BASE, (fits + "x",), initrds=("initrd",))
+        kernel(BASE, (fits + "x",), initrds=("initrd",), service=BASE)
 
 
 def test_the_local_disk_is_started_as_the_firmware_needs_it() -> None:
@@ -54,8 +73,8 @@ def test_the_local_disk_is_started_as_the_firmware_needs_it() -> None:
 
 
 def test_a_machine_waits_a_number_of_times_and_then_goes_on() -> None:
-    assert f"sleep 30\nchain --replace --autofree {BASE}/ipxe?" in wait(BASE, "later", 0)
-    assert "&n=1 || exit" in wait(BASE, "later", 0)
+    lines = wait(BASE, "later", 0).splitlines()
+    assert lines == ["#!ipxe", "echo Metalwright: later", "sleep 30", "goto ask", *again(1)]
     assert wait(BASE, "later", WAITS_MAX) == "#!ipxe\necho Metalwright: later\nexit\n"
 
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from metalwright.boot import scripts
 from metalwright.lab.machine import LabError, Machine, end_left_behind
 from metalwright.lab.power import belonging, kept, process_of, started, switch_on
 
-from .machines import require_machines
+from .machines import require_machines, service_url
 from .machines_lab import came_up
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
@@ -180,6 +183,7 @@ def test_kill_9_ends_every_process(tmp_path: Path, ports: int) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
+from metalwright.boot import scripts
 from metalwright.lab.machine import Machine
 from metalwright.lab.power import switch_on
 home, port = Path(sys.argv[1]), int(sys.argv[2])
@@ -223,3 +227,62 @@ def test_a_machine_that_nobody_keeps_is_let_alone(tmp_path: Path, ports: int) ->
         assert machine.home not in end_left_behind()
         assert machine.is_on
     assert belonging(machine.home) == {}
+
+
+class Faulty(http.server.BaseHTTPRequestHandler):
+    """A boot service that has no room at first, then dies, then breaks off in the middle."""
+
+    asked: list[str]
+    service: str
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.asked.append(path)
+        number = self.asked.count(path)
+        if path == "/boot.ipxe":
+            if number == 1:
+                self.answer(503, "no room", **{"Retry-After": "1"})
+            else:
+                self.answer(200, scripts.identify(self.service))
+        elif path == "/ipxe" and number == 2:
+            base = f"{self.service}/b/T"
+            self.answer(200, scripts.kernel(base, (), initrds=("i",), service=self.service))
+        elif path == "/ipxe" and number > 2:
+            self.answer(200, scripts.local_disk("done", "efi"))
+        elif path == "/b/T/kernel":
+            self.answer(200, "half of it", **{"Content-Length": "1000000"})
+
+    def answer(self, status: int, text: str, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(text))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text.encode())
+        self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_ipxe_asks_again_where_there_is_no_room_and_where_it_breaks_off(
+    tmp_path: Path, ports: int
+) -> None:
+    service = service_url(ports + 1)
+    asked: list[str] = []
+    handler = type("Handler", (Faulty,), {"asked": asked, "service": service})
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", ports + 1), handler) as server,
+        contextlib.closing(a_machine(tmp_path / "m1", ports)) as machine,
+    ):
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            machine.boot_url = f"{service}/boot.ipxe"
+            machine.build()
+            (machine.home / "boot").write_text("pxe")
+            switch_on(machine.home)
+            eventually(lambda: asked.count("/ipxe") >= 3, f"the third question: {asked}", 180)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert asked == ["/boot.ipxe", "/boot.ipxe", "/ipxe", "/ipxe", "/b/T/kernel", "/ipxe"]

@@ -24,7 +24,7 @@ from metalwright.boot.desk import Desk
 from metalwright.boot.entering import Entered, artifact_of
 from metalwright.boot.hearing import Hearing
 from metalwright.boot.images import ImageError
-from metalwright.boot.limits import Rate
+from metalwright.boot.limits import RETRY_AFTER_S, Rate
 from metalwright.boot.render import RenderError
 from metalwright.boot.reports import parse
 from metalwright.errors import MetalwrightError, StoreError
@@ -44,6 +44,7 @@ ARTIFACTS: Final = frozenset({"kernel", "initrd", "rootfs", "disk"})
 DATA: Final = frozenset({"meta-data", "user-data", "vendor-data", "network-config"})
 READS: Final = ["GET", "HEAD"]
 
+LATER: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 REFUSED: Final = "refused\n"
 """All that somebody with a wrong token is told, whatever is wrong with it."""
 
@@ -117,7 +118,9 @@ class Front:
         if entered is None or artifact is None:
             return _refused() if entered is None else _text("not here\n", HTTPStatus.NOT_FOUND)
         path = await self._file(self._desk.fetcher.begin(artifact))
-        return FileResponse(path, media_type="application/octet-stream")
+        # The same bytes have the same tag, whoever imported them: a broken download goes on.
+        tag = {"ETag": f'"{artifact.sha256}"'}
+        return FileResponse(path, media_type="application/octet-stream", headers=tag)
 
     async def data(self, request: Request, token: str, name: str) -> Response:
         """One of cloud-init's data."""
@@ -265,4 +268,6 @@ def _refused() -> Response:
 
 def _text(text: str, status: int = HTTPStatus.OK) -> Response:
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if status in LATER:
+        headers["Retry-After"] = f"{RETRY_AFTER_S}"
     return PlainTextResponse(text, status, headers)

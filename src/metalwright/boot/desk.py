@@ -231,7 +231,7 @@ class Desk:
         elif ramdisk(view.inventory) is None:
             raise ScriptError("the policy names no ramdisk to wipe and install with")
         added = texts.arguments(template, found.mode, base)
-        return scripts.kernel(base, [*own, *added], initrds=["initrd"])
+        return scripts.kernel(base, [*own, *added], initrds=["initrd"], service=self.url)
 
     def _render(
         self,

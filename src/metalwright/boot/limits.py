@@ -21,6 +21,11 @@ SOURCES_MAX: Final = 2_048
 BURST_S: Final = 5.0
 """A rate's worth of requests that may come at once."""
 
+RETRY_AFTER_S: Final = 5
+"""Seconds after which who was refused for a limit, or for want of something, is to ask again. iPXE
+does so by itself.
+"""
+
 HOUR_S: Final = 3_600.0
 STRANGERS_FACTOR: Final = 10
 """So many times the lines of one source may all sources together leave in an hour."""

@@ -15,6 +15,12 @@ WAIT_S = 30
 WAITS_MAX = 40
 """How often it asks again before it gives up and its firmware goes on."""
 
+AGAIN_S = 10
+"""How long a machine sleeps after something could not be fetched, in seconds."""
+
+AGAINS_MAX = 60
+"""How often a machine begins again, from its power-on, before its firmware goes on."""
+
 COMMAND_LINE_MAX = 2_047
 """Bytes of a kernel's command line (x86: COMMAND_LINE_SIZE less its end)."""
 
@@ -32,13 +38,17 @@ def identify(base: str) -> str:
     `base` is the URL of the boot service, without a slash at its end. A DHCP server hands this
     script's address out (see `dnsmasq.py`).
     """
-    return _script(f"chain --replace --autofree {base}/ipxe?{_WHO}&n=0")
+    return _script("goto ask", *_again(base))
 
 
-def kernel(base: str, arguments: Sequence[str], *, initrds: Sequence[str]) -> str:
+def kernel(
+    base: str, arguments: Sequence[str], *, initrds: Sequence[str], service: str = ""
+) -> str:
     """Boot `{base}/kernel` with `{base}/INITRD` for each of `initrds`. `base` holds the token.
 
-    The initrds are named on the command line too: an EFI kernel finds them by that.
+    The initrds are named on the command line too: an EFI kernel finds them by that. What cannot be
+    fetched, or breaks off, is asked for anew at `service`, from the script on, since its token may
+    be over; without a `service` that is the end of the script.
 
     Raises:
         ScriptError: an argument that iPXE would take for its own, or all of them too long.
@@ -55,9 +65,12 @@ def kernel(base: str, arguments: Sequence[str], *, initrds: Sequence[str]) -> st
         raise ScriptError(
             f"the kernel's command line has {len(line)} bytes; {COMMAND_LINE_MAX} are the most"
         )
-    lines = [f"kernel {base}/kernel {line}".rstrip()]
-    lines += [f"initrd --name {name} {base}/{name}" for name in initrds]
-    return _script(*lines, "boot")
+    fetched = [f"kernel {base}/kernel {line}".rstrip()]
+    fetched += [f"initrd --name {name} {base}/{name}" for name in initrds]
+    if not service:
+        return _script(*fetched, "boot")
+    lines = [f"{command} || goto again" for command in (*fetched, "boot")]
+    return _script(*lines, *_again(service))
 
 
 def local_disk(why: str, platform: str) -> str:
@@ -76,8 +89,24 @@ def wait(base: str, why: str, asked: int) -> str:
     said = f"echo Metalwright: {_plain(why)}"
     if asked >= WAITS_MAX:
         return _script(said, "exit")
-    again = f"chain --replace --autofree {base}/ipxe?{_WHO}&n={asked + 1} || exit"
-    return _script(said, f"sleep {WAIT_S}", again)
+    return _script(said, f"sleep {WAIT_S}", "goto ask", *_again(base, asked + 1))
+
+
+def _again(service: str, asked: int = 0) -> tuple[str, ...]:
+    """`goto ask` asks for a script; `goto again` frees what is loaded, sleeps and does so too.
+
+    iPXE counts, across scripts, since only it knows how often nothing came at all.
+    """
+    return (
+        ":again",
+        "inc tries:int32",
+        f"iseq ${{tries:int32}} {AGAINS_MAX} && exit ||",
+        "imgfree",
+        f"echo Metalwright: not to be had, in {AGAIN_S} s once more",
+        f"sleep {AGAIN_S}",
+        ":ask",
+        f"chain --replace --autofree {service}/ipxe?{_WHO}&n={asked} || goto again",
+    )
 
 
 _WHO = (  # a MAC as 52-54-00-...: as text of a URI its bytes would be taken for characters

@@ -10,17 +10,20 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
 import uvicorn
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from metalwright.boot.app import Front, make_app
 from metalwright.boot.desk import Desk
 from metalwright.boot.hearing import Hearing
 from metalwright.boot.images import ImageCache
-from metalwright.boot.limits import BootLimits
+from metalwright.boot.limits import RETRY_AFTER_S, BootLimits
 from metalwright.boot.ports import Records
 from metalwright.boot.render import Renderer
 from metalwright.errors import SettingsError
@@ -66,7 +69,7 @@ class BootServer:
         self.desk.told = told
         front = Front(self.desk, Hearing(self.desk), trouble)
         config = uvicorn.Config(
-            make_app(front),
+            _limited(make_app(front), self._is_full),
             http=_protocol(self._limits.request_timeout_s),
             ws="none",
             lifespan="off",
@@ -76,7 +79,6 @@ class BootServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=self._limits.connections_max,
             backlog=BACKLOG_MAX,
             h11_max_incomplete_event_size=HEADER_BYTES_MAX,
             timeout_graceful_shutdown=int(STOP_TIMEOUT_S / 2),
@@ -111,6 +113,12 @@ class BootServer:
         self.desk.fetcher.close()
         self._renderer.close()
 
+    def _is_full(self) -> bool:
+        """Whether there are more connections than may be served."""
+        server = self._server
+        connections = len(server.server_state.connections) if server is not None else 0
+        return connections > self._limits.connections_max
+
     def __enter__(self) -> Self:
         return self
 
@@ -144,6 +152,20 @@ def bind(listen: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         raise SettingsError(f"boot.listen: {listen} cannot be listened on: {error}") from error
     return bound
+
+
+def _limited(app: ASGIApp, is_full: Callable[[], bool]) -> ASGIApp:
+    """`app`, or while it is full the answer that says when to ask again."""
+    full = PlainTextResponse(
+        "too many connections\n",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        {"Retry-After": f"{RETRY_AFTER_S}", "Cache-Control": "no-store"},
+    )
+
+    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        await (full if is_full() else app)(scope, receive, send)
+
+    return limited
 
 
 def _protocol(timeout_s: float) -> type[asyncio.Protocol]:
