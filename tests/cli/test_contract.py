@@ -41,9 +41,10 @@ COMMANDS = (
 PRINTS_DATA = ("validate", "plan", "status", "show", "explain", "history", "queue")
 
 
-def mw(*words: str) -> subprocess.CompletedProcess[str]:
+def mw(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "metalwright", *words],
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -118,6 +119,15 @@ def test_trouble_is_one_line_and_exit_code_1(tmp_path: str) -> None:
         assert done.returncode == 1, done
         assert (done.stderr + done.stdout).strip()
         assert "Traceback" not in done.stderr
+
+
+def test_without_git_what_needs_none_works_and_the_rest_says_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    assert mw("--version", PATH=str(tmp_path)).stdout.startswith("metalwright")
+    done = mw("plan", "--repo", str(tmp_path), PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: the program git is not installed, or not on PATH"
 
 
 def test_a_command_by_itself_is_its_help() -> None:
