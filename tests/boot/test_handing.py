@@ -124,8 +124,10 @@ def test_a_template_that_gives_no_text_is_refused(
 def test_a_kernel_that_is_another_is_never_offered(here: World, handing: Handing) -> None:
     template = here.template()
     here.artifact("kernel", b"ANOTHER KERNEL")
-    with pytest.raises(PermanentError, match=r"SHA-256|sha256"):
-        handing.hand_over(a_node(), here.operate(template), 20, issue=True)
+    operation = here.operate(template)
+    for issue in (False, True):
+        with pytest.raises(PermanentError, match=r"SHA-256|sha256"):
+            handing.hand_over(a_node(), operation, 20, issue=issue)
     assert here.events("served") == []
 
 

@@ -72,8 +72,8 @@ class Handing:
     def hand_over(
         self, node: Node, operation: Operation, timeout_s: float, *, issue: bool
     ) -> Handover:
-        """The template of `operation` for this node. Without `issue` it is only tried: its
-        addresses lead nowhere yet.
+        """The template of `operation` for this node, its images here. Without `issue` it is only
+        tried: its addresses lead nowhere yet.
 
         Raises:
             PermanentError: a text cannot be rendered, or an image not be had.
@@ -85,8 +85,9 @@ class Handing:
         token = self._token(node.metadata.name, operation) if served and issue else _TRIED
         boot = self._boot(node, operation, template, token)
         told = self._told(node, operation, template, (boot, token if served else ""))
-        if served and issue:
+        if served:
             self._fetch(template, timeout_s)
+        if served and issue:
             self._issue(operation, boot, token)
         return told
 
