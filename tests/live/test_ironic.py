@@ -98,10 +98,23 @@ def deploying(
     )
 
 
+def carried_out(driver: IronicDriver, node: Node, operation: Operation) -> None:
+    """Ask for the next step; what Ironic has ended it may hold locked for a moment longer."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            driver.carry_out(node, operation, 20)
+        except NotBegunError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return
+
+
 def through(driver: IronicDriver, node: Node, operation: Operation) -> Phase | None:
     """Go on with an operation, as the engine does, until it is done or has failed."""
     deadline = time.monotonic() + PATIENCE_S
-    driver.carry_out(node, operation, 20)
+    carried_out(driver, node, operation)
     while True:
         reading = driver.observe(node, 20)
         progress = reading.progress
@@ -110,7 +123,7 @@ def through(driver: IronicDriver, node: Node, operation: Operation) -> Phase | N
         assert progress.operation_id == operation.id
         assert time.monotonic() < deadline, reading
         if progress.phase is Phase.WAITS:
-            driver.carry_out(node, operation, 20)
+            carried_out(driver, node, operation)
         time.sleep(0.2)
 
 

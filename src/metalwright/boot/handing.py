@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from metalwright.boot import scripts, texts
@@ -134,42 +135,23 @@ class Handing:
             except RenderError as error:
                 raise PermanentError(str(error)) from None
 
-        arguments = self._arguments(template, base, render)
+        own, source = _arguments(template, base, render)
         user_data = render("user-data", template.user_data)
         vendor_data = render("vendor-data", template.vendor_data)
         for name, text in template.files.items() if base else ():
             render(name, text)
-        own, source = arguments[0], arguments[1]
-        if not base:
-            return Handover(kernel_args=own, user_data=user_data, vendor_data=vendor_data)
-        engine = f"{self._engine_url or self._url}/b/{token}"
-        return Handover(
-            kernel_args=own,
-            user_data=user_data,
-            vendor_data=vendor_data,
+        told = Handover(kernel_args=own, user_data=user_data, vendor_data=vendor_data)
+        if self._desk is None or not base:
+            return told
+        engine = f"{self._engine_url or self._desk.url}/b/{token}"
+        return replace(
+            told,
             kernel=f"{engine}/kernel",
             ramdisk=f"{engine}/initrd",
             data_source=source,
             attempt=operation.fence,
             reports=template.phone_home,
         )
-
-    def _arguments(
-        self,
-        template: ResolvedTemplate,
-        base: str,
-        render: Callable[[str, str | None], str | None],
-    ) -> tuple[tuple[str, ...], str]:
-        """The kernel's arguments, and the one for cloud-init's data source by itself."""
-        if template.method is not Method.NETBOOT:
-            return (), ""
-        own = [render("kernel arguments", argument) or "" for argument in template.kernel_args]
-        added = texts.arguments(template, Served.NETBOOT, base) if base else []
-        try:
-            scripts.kernel(base, [*own, *added], initrds=["ramdisk"])
-        except ScriptError as error:
-            raise PermanentError(f"template {template.name}: {error}") from None
-        return (*own, *added[:1]), " ".join(added[1:])
 
     def _boot(
         self, node: Node, operation: Operation, template: ResolvedTemplate, token: str
@@ -230,9 +212,20 @@ class Handing:
             self._issued[boot.node] = (operation.id, operation.fence, token)
         self._desk.told(boot.node)
 
-    @property
-    def _url(self) -> str:
-        return self._desk.url if self._desk is not None else ""
+
+def _arguments(
+    template: ResolvedTemplate, base: str, render: Callable[[str, str | None], str | None]
+) -> tuple[tuple[str, ...], str]:
+    """The kernel's arguments, and by itself the one that leads cloud-init to its data."""
+    if template.method is not Method.NETBOOT:
+        return (), ""
+    own = [render("kernel arguments", argument) or "" for argument in template.kernel_args]
+    added = texts.arguments(template, Served.NETBOOT, base) if base else []
+    try:
+        scripts.kernel(base, [*own, *added], initrds=["ramdisk"])
+    except ScriptError as error:
+        raise PermanentError(f"template {template.name}: {error}") from None
+    return (*own, *added[:1]), " ".join(added[1:])
 
 
 def _same(now: Operation, operation: Operation) -> bool:
