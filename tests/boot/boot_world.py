@@ -233,14 +233,14 @@ def empty_store() -> bytes:
 
 
 @contextmanager
-def world(directory: Path, **limits: Any) -> Iterator[World]:
+def world(directory: Path, *, port: int = 0, **limits: Any) -> Iterator[World]:
     path = directory / "store.sqlite"
     if not path.exists():
         path.write_bytes(empty_store())
     with Store.open(f"sqlite:///{path}") as store:
         store.claim("the test", NOW)
         made = World(store=store, directory=directory)
-        with bind("127.0.0.1:0") as listening:
+        with bind(f"127.0.0.1:{port}") as listening:
             made.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             with BootServer(
                 made.url,
