@@ -16,6 +16,7 @@ from metalwright.model.documents import Node
 from metalwright.model.inventory import Inventory, ResolvedTemplate
 from metalwright.model.operation import Operation, OperationState
 from metalwright.model.template import Artifact, ImageSpec
+from metalwright.model.waking import TOKEN_REST_S, WAKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def enter(token: str, records: Records, view: View, now: datetime, life_s: float
         return "no such token"
     node = view.inventory.nodes.get(boot.node)
     age_s = (now - boot.issued_at).total_seconds()
-    if node is None or boot.ended_at is not None or age_s > life_s:
+    over = boot.ended_at is not None or (age_s > life_s and not _goes_on(boot, node, now))
+    if node is None or over:
         return f"{boot.node}: a token of a boot that is over"
     found = _belongs(boot, records)
     if isinstance(found, str):
@@ -59,6 +61,15 @@ def enter(token: str, records: Records, view: View, now: datetime, life_s: float
         operation=operation,
         inventory=view.inventory,
     )
+
+
+def _goes_on(boot: IssuedBoot, node: Node | None, now: datetime) -> bool:
+    """Whether this is the running system of a machine whose power nothing but its reports tells:
+    they may not end before it does.
+    """
+    if node is None or node.spec.driver not in WAKING or not boot.boot_id or boot.used_at is None:
+        return False
+    return (now - boot.used_at).total_seconds() <= TOKEN_REST_S
 
 
 def artifact_of(entered: Entered, role: str) -> Artifact | None:

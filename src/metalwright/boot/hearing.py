@@ -24,6 +24,7 @@ from metalwright.model.operation import Operation
 from metalwright.model.report import DiskFact, Facts, Phase, Report
 from metalwright.model.template import WipePolicy
 from metalwright.model.validation import Validation, asks
+from metalwright.model.waking import BEAT_S, WAKING
 
 OK: Final = "ok\n"
 
@@ -80,7 +81,8 @@ class Hearing:
             said = f"{report.phase}: {report.message}" if report.message else f"{report.phase}"
             if report.checks:
                 said += f", {len(report.checks)} results of checks"
-            detail = said if self._desk.notes.allows(f"reported {name}") else None
+            new = not _is_beat(entered, report)
+            detail = said if new and self._desk.notes.allows(f"reported {name}") else None
             records.report(report, entered.boot.token_sha256, detail, kept.disks, wiped=kept.wiped)
         self._desk.told(name)
         return Reply(status=HTTPStatus.OK, text=kept.text)
@@ -118,7 +120,10 @@ class Hearing:
             check = compare_identity(entered.node.spec, read) if read is not None else None
             if check is not None and check.match is Match.OTHER:
                 return _failed(report, f"this is another machine: {check.message}")
-            return _Kept(report=report, text=self._checks(entered, report))
+            text = self._checks(entered, report)
+            if text == OK and entered.node.spec.driver in WAKING:
+                text = f"beat {BEAT_S}\n{OK}"
+            return _Kept(report=report, text=text)
         return _Kept(report=report)
 
     def _ready(self, entered: Entered, report: Report, image_bytes: int | None) -> _Kept:
@@ -178,6 +183,13 @@ class Hearing:
             wipes=body.its_wipes(),
             checks=body.its_checks(),
         )
+
+
+def _is_beat(entered: Entered, report: Report) -> bool:
+    """Whether a machine only says once more that it is on."""
+    again = entered.boot.boot_id == report.boot_id and entered.operation is None
+    waking = entered.node.spec.driver in WAKING
+    return waking and again and report.phase is Phase.RUNNING and not report.checks
 
 
 def level_of(operation: Operation | None) -> WipePolicy:

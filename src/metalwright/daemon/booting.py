@@ -20,6 +20,7 @@ import structlog
 from metalwright.daemon.alerts import ALERTS_MAX
 from metalwright.daemon.laying import Laying
 from metalwright.daemon.media import BootDiscs, open_discs
+from metalwright.daemon.waking import waking
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.errors import MetalwrightError, SettingsError, TemporaryError
@@ -74,6 +75,7 @@ class Booting:
         """
         if self.discs is not None:
             drivers = self.discs.drivers(drivers)
+        drivers = waking(drivers)
         engines = {name for name, each in drivers.items() if isinstance(each, HardwareEngine)}
         self._laying = Laying(engines)
         return {

@@ -87,6 +87,7 @@ class Laying:
             and before[1] is heard
             and before[2] is operation
             and before[0] == reading
+            and not (reading is not None and reading.wakes)  # its report turns too old
         ):  # the same answer to a later question
             self._laid[name] = replace(observation, reading=self._laid[name].reading)
             return

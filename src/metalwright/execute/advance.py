@@ -52,13 +52,7 @@ from metalwright.execute.validating import is_over, too_late, validating
 from metalwright.model.altered import altered
 from metalwright.model.identity import Match
 from metalwright.model.observed import Phase, Power, Reading
-from metalwright.model.operation import (
-    Effect,
-    EffectKind,
-    Operation,
-    Stage,
-    Verb,
-)
+from metalwright.model.operation import Effect, EffectKind, Operation, Stage, Verb
 
 SOFT_POWER_OFF_TRIES_MAX = 2
 """A power button pressed again while the system shuts down is at best ignored: in doubt, it is
@@ -232,7 +226,8 @@ def _boot(operation: Operation, reading: Reading, situation: Situation) -> Decis
     if reading.power is Power.ON:
         if operation.verb is Verb.POWER_ON:
             return Wait(why="is booting", until=operation.stage_deadline_at)
-        return _failed(operation, situation, _SOMEBODY)
+        by_us = Stage.POWER_OFF in operation.stages
+        return _failed(operation, situation, _SOMEBODY if by_us else _AWAKE)
     effect = boot_effect(operation)
     if situation.lacks_start(effect.kind):
         return _await_start(operation, situation)
@@ -255,6 +250,7 @@ def _installing(operation: Operation, _reading: Reading, _situation: Situation) 
 
 
 _SOMEBODY = "the power is on although it was switched off: somebody else switched it on"
+_AWAKE = "it is on already: it has to be shut down by hand before it is woken"
 
 _NEXT: Mapping[Stage, Callable[[Operation, Reading, Situation], Decision]] = {
     Stage.POWER_OFF: _power_off,

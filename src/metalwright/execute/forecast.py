@@ -22,6 +22,7 @@ from metalwright.execute.bound import admitted_by, hold_s
 from metalwright.execute.expected import Busy, Durations, Job, Schedule, Times, to_be_started
 from metalwright.execute.place import Place, WaitsFor
 from metalwright.execute.rates import WaitUntil, take
+from metalwright.execute.stages import wakes
 from metalwright.model.inventory import Inventory
 from metalwright.model.limits import Asking, demand_of, is_retry, limit_of, scopes_of
 from metalwright.model.natural import natural
@@ -172,14 +173,16 @@ class _Forecast:
             retry=retry,
         )
         operation = asking if isinstance(asking, Operation) else None
-        return _Candidate(waiting, asking, operation, self._answers(asking.node))
+        return _Candidate(waiting, asking, operation, self._answers(asking))
 
-    def _answers(self, node: str) -> bool:
+    def _answers(self, asking: Action | Operation) -> bool:
         """Whether the node was seen well enough to be started."""
         if self._plan.observed == "none":
             return True
-        seen = self._observed.nodes.get(node)
-        if seen is None or seen.power is Power.UNKNOWN:
+        seen = self._observed.nodes.get(asking.node)
+        if seen is None:
+            return False
+        if seen.power is Power.UNKNOWN and not wakes(asking, seen.reading):
             return False
         return seen.age_s(self._now) <= self._inventory.rules.observation_ttl
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
+from metalwright.execute.stages import wakes
 from metalwright.model.admission import Queue
 from metalwright.model.inventory import Inventory
 from metalwright.model.limits import demand_of, is_retry, limit_of, scopes_of
@@ -44,7 +45,7 @@ class Line:
             standing = self._waiting[name] = (operation, self._make(operation))
         waiting = standing[1]
         reading = observation.reading if observation is not None else None
-        if reading is None or reading.power is Power.UNKNOWN:
+        if reading is None or (reading.power is Power.UNKNOWN and not wakes(operation, reading)):
             self._queue.discard(waiting.key)
             self.unanswered[name] = waiting
         elif waiting.key not in self._queue:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from metalwright.execute.stages import wakes
 from metalwright.model.checks import Check, Verdict
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
@@ -199,7 +200,7 @@ def evidence(operation: Operation, situation: Situation) -> Reading | None:
     observation = situation.observation
     if observation is None or observation.reading is None:
         return None
-    if observation.power is Power.UNKNOWN:
+    if observation.power is Power.UNKNOWN and not wakes(operation, observation.reading):
         return None
     if observation.age_s(situation.now) > situation.observation_ttl_s:
         return None

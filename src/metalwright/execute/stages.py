@@ -14,9 +14,18 @@ from metalwright.model.operation import (
     Stage,
     Verb,
 )
+from metalwright.model.plan import Action
 from metalwright.model.template import Method
+from metalwright.model.waking import may_wake
 
 _INSTALLER_RUNS = frozenset({BootProgress.OS_BOOT_STARTED, BootProgress.OS_RUNNING})
+
+
+def wakes(asking: Action | Operation, reading: Reading | None) -> bool:
+    """Whether this only wakes a machine whose power nobody tells: that needs no known power."""
+    if Stage.POWER_OFF in asking.stages:
+        return False
+    return may_wake(reading, asking.target, destroys=asking.destroys_data)
 
 
 def booted(operation: Operation, reading: Reading) -> bool:

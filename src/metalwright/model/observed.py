@@ -91,7 +91,8 @@ class Reading:
     is what a hardware engine in front of the machine is at, `facts` the hardware as the booted
     system reported it; `media` the image in the virtual CD drive (empty: none), which is read of
     machines that boot by one. `asked_at` is when the asking truly began, where one answer is shared
-    by many nodes: earlier than this node was asked for.
+    by many nodes: earlier than this node was asked for. `wakes`: nobody but the machine itself
+    tells the power, and to power on is harmless whatever that is (Wake-on-LAN).
     """
 
     power: Power = Power.UNKNOWN
@@ -104,6 +105,7 @@ class Reading:
     progress: Progress | None = None
     facts: Facts | None = None
     media: str | None = None
+    wakes: bool = False
     asked_at: datetime | None = field(default=None, compare=False)
 
 

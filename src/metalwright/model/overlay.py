@@ -1,7 +1,8 @@
 """What a BMC says of a node, together with what the node's own system reported. Pure.
 
 A BMC knows the power; what runs, only the system knows. Its report counts until the power is seen
-off after it, or another boot of the node was served.
+off after it, or another boot of the node was served. Where nothing knows the power (`wakes`), a
+report says for a while that it is on, and then nothing any more.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from metalwright.model.observed import (
 from metalwright.model.observed import Phase as Step
 from metalwright.model.operation import Operation, OperationState, Stage
 from metalwright.model.report import Facts, Phase
+from metalwright.model.waking import REPORT_LIFE_S
 
 _REPORTING: Final = frozenset({Stage.BOOT, Stage.INSTALLING, Stage.VALIDATING})
 _INSTALLER: Final = frozenset({Phase.READY, Phase.INSTALLING, Phase.INSTALLED})
@@ -43,6 +45,9 @@ def overlaid(
         return observation
     running = operation if _runs(operation) else None
     changes: dict[str, Any] = {}
+    if heard is not None and _is_awake(observation, heard):
+        changes["power"] = Power.ON
+        reading = replace(reading, power=Power.ON)
     if heard is not None and heard.last_wipe and reading.last_wipe is None:
         changes["last_wipe"] = heard.last_wipe
     live = heard is not None and heard.live and not is_over(observation, heard)
@@ -51,6 +56,15 @@ def overlaid(
     if running is not None and "boot_progress" not in changes and _expects(running):
         changes |= _silent(reading)
     return replace(observation, reading=replace(reading, **changes)) if changes else observation
+
+
+def _is_awake(observation: Observation, heard: Heard) -> bool:
+    """Whether a machine that nothing else tells the power of has reported lately."""
+    reading = observation.reading
+    if reading is None or not reading.wakes or reading.power is not Power.UNKNOWN:
+        return False
+    age_s = (observation.at - heard.report.at).total_seconds()
+    return heard.live and age_s <= REPORT_LIFE_S
 
 
 def _runs(operation: Operation | None) -> bool:

@@ -20,7 +20,7 @@ from metalwright.model.tenancy import DriftPolicy, TemplateEdits
 from metalwright.plan.difference import Case, Difference
 from metalwright.plan.holds import braked
 from metalwright.plan.tenancy import same_tenancy
-from metalwright.plan.verbs import lacking
+from metalwright.plan.verbs import lacking, wakes
 
 PASSING: Final = frozenset(
     {
@@ -80,6 +80,8 @@ def unseen(case: Case) -> No | None:
         return No(reason=BlockedReason.NOT_OBSERVED, message="it has not been asked yet")
     if observation.error is not None:
         message = f"{observation.error.kind.value}: {observation.error.message}"
+    elif observation.reading is not None and observation.reading.wakes:
+        message = "it has not reported lately, and nothing else tells its power"
     else:
         message = "its BMC does not say whether the power is on"
     return No(
@@ -157,14 +159,22 @@ def _failed(case: Case, found: Difference) -> No | None:  # noqa: ARG001
 def _unsupported(case: Case, found: Difference) -> No | None:
     driver = case.node.spec.driver
     capabilities = case.context.capabilities.get(driver, frozenset())
-    missing = lacking(found.verb, case.wanted.target, capabilities)
+    woken = wakes(found.verb, case.wanted.target, case.reading)
+    missing = lacking(found.verb, case.wanted.target, capabilities, woken=woken)
     if missing is None:
         return None
     effect, asking = missing
     return No(
         reason=BlockedReason.NOT_SUPPORTED,
-        message=f"driver {driver} cannot {effect.value}, which {asking} needs",
+        message=f"driver {driver} cannot {effect.value}, which {asking} needs{_by_hand(case)}",
     )
+
+
+def _by_hand(case: Case) -> str:
+    """What a person can do for a machine that is on and can only be woken."""
+    if case.reading is None or not case.reading.wakes or case.power is not Power.ON:
+        return ""
+    return "; shut it down by hand"
 
 
 def _data_loss(case: Case, found: Difference) -> No | None:
@@ -178,8 +188,8 @@ def _data_loss(case: Case, found: Difference) -> No | None:
     )
 
 
-def _not_observed(case: Case, found: Difference) -> No | None:  # noqa: ARG001
-    return unseen(case)
+def _not_observed(case: Case, found: Difference) -> No | None:
+    return None if wakes(found.verb, case.wanted.target, case.reading) else unseen(case)
 
 
 def _stale(case: Case, found: Difference) -> No | None:  # noqa: ARG001

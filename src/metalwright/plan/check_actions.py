@@ -62,13 +62,28 @@ def _fits_verb(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[st
         yield f"{action.verb.value} does not lead to power {wanted.target.power.value}"
     if action.verb in WIPING and wanted.target.template is None:
         yield f"{action.verb.value} without a template"
-    if action.stages != _stages(action.verb, wanted, facts.desired.inventory):
+    stages = _stages(action.verb, wanted, facts.desired.inventory)
+    woken = _woken(action, facts)
+    if woken:
+        stages = tuple(stage for stage in stages if stage is not Stage.POWER_OFF)
+    if action.stages != stages:
         yield f"the stages are not those of {action.verb.value}"
     if action.destroys_data != facts.destroys(action.node, action.verb):
         yield "says the wrong thing about data loss"
-    powers_off = action.verb in TURNING_OFF and facts.power(action.node) is not Power.OFF
+    off = facts.power(action.node) is Power.OFF
+    powers_off = action.verb in TURNING_OFF and not off and not woken
     if action.disruptive != (powers_off or action.destroys_data):
         yield "says the wrong thing about disruption"
+
+
+def _woken(action: Action, facts: Facts) -> bool:
+    """Whether the machine is one of which nobody tells the power, and is only woken."""
+    seen, template = facts.seen(action.node), action.target.template
+    reading = seen.reading if seen is not None else None
+    if reading is None or not reading.wakes or reading.power is not Power.UNKNOWN:
+        return False
+    tells = template is not None and template.phone_home
+    return tells and not facts.destroys(action.node, action.verb)
 
 
 def _stages(verb: Verb, wanted: DesiredNode, inventory: Inventory) -> tuple[Stage, ...]:
@@ -148,7 +163,10 @@ def _seen(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  
     if facts.context.observed_kind == "none":
         return
     seen = facts.seen(action.node)
-    if seen is None or seen.reading is None or seen.reading.power is Power.UNKNOWN:
+    if seen is None or seen.reading is None:
+        yield "is changed on unknown power"
+        return
+    if seen.reading.power is Power.UNKNOWN and not _woken(action, facts):
         yield "is changed on unknown power"
         return
     if (

@@ -22,7 +22,7 @@ from metalwright.plan.holds import holds_in_git
 from metalwright.plan.order import waiting_of
 from metalwright.plan.progress import in_progress
 from metalwright.plan.standing import Standing, standing_of
-from metalwright.plan.verbs import stages_of
+from metalwright.plan.verbs import stages_of, wakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +130,7 @@ def _told(case: Case) -> Blocked | None:
 def _action(case: Case, found: Difference) -> Action:
     wanted = case.wanted
     checked = bool(checks_of(case.inventory, wanted.pool, wanted.target.template))
+    woken = wakes(found.verb, wanted.target, case.reading)
     return Action(
         node=wanted.name,
         verb=found.verb,
@@ -137,7 +138,7 @@ def _action(case: Case, found: Difference) -> Action:
         holder=wanted.holder,
         target=wanted.target,
         priority=wanted.priority,
-        stages=stages_of(found.verb, wanted.target, checked=checked),
+        stages=stages_of(found.verb, wanted.target, checked=checked, woken=woken),
         disruptive=found.disruptive,
         destroys_data=found.destroys_data,
         reasons=found.reasons,

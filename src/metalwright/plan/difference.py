@@ -21,7 +21,7 @@ from metalwright.plan.changes import ChangeClass, FieldEdit, class_of, edits
 from metalwright.plan.context import PlanContext
 from metalwright.plan.spelling import camel
 from metalwright.plan.tenancy import ASSIGNMENT, same_tenancy
-from metalwright.plan.verbs import POWERS_OFF, destroys_data, into
+from metalwright.plan.verbs import POWERS_OFF, destroys_data, into, wakes
 
 UNKNOWN = "unknown"
 WIPED = "unknown, a wipe was begun"
@@ -187,7 +187,8 @@ def _from_hardware(case: Case) -> Difference | None:
 
 def _difference(case: Case, verb: Verb, reasons: tuple[Reason, ...], **flags: bool) -> Difference:
     destroys = destroys_data(verb, case.wanted.target.template)
-    powers_off = verb in POWERS_OFF and case.power is not Power.OFF
+    woken = wakes(verb, case.wanted.target, case.reading)
+    powers_off = verb in POWERS_OFF and case.power is not Power.OFF and not woken
     return Difference(
         verb=verb,
         cause=reasons[0].cause,

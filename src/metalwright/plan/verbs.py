@@ -8,9 +8,11 @@ from typing import Final
 from metalwright.model.desired import Target
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import ResolvedTemplate
+from metalwright.model.observed import Reading
 from metalwright.model.operation import EffectKind, Stage, Verb
 from metalwright.model.template import Method, WipePolicy
 from metalwright.model.tenancy import PowerState
+from metalwright.model.waking import may_wake
 
 MAKES_ANEW: Final = frozenset({Verb.DEPLOY, Verb.REBUILD})
 """The verbs that wipe and install as the template says."""
@@ -31,18 +33,21 @@ _NEEDS: Final[Mapping[Stage, tuple[EffectKind, ...]]] = FrozenDict(
 )
 
 
-def stages_of(verb: Verb, target: Target, *, checked: bool = False) -> tuple[Stage, ...]:
+def stages_of(
+    verb: Verb, target: Target, *, checked: bool = False, woken: bool = False
+) -> tuple[Stage, ...]:
     """The stages of an operation with this verb and target, in their order.
 
-    `checked` says that there are checks for the node. What is only switched is not validated: the
-    power that somebody else changed is put right, and nothing new was booted.
+    `woken`: the machine is not switched off before, see `wakes`. `checked` says that there are
+    checks for the node. What is only switched is not validated: the power that somebody else
+    changed is put right, and nothing new was booted.
     """
     template = target.template
     if verb in (Verb.UNDEPLOY, Verb.POWER_OFF):
         return (Stage.POWER_OFF,)
     if verb is Verb.POWER_ON:
         return (Stage.BOOT,)
-    stages = [Stage.POWER_OFF]
+    stages = [] if woken else [Stage.POWER_OFF]
     validating = [Stage.VALIDATING] if checked else []
     if verb in MAKES_ANEW and template is not None:
         if template.wipe is not WipePolicy.NONE:
@@ -54,6 +59,11 @@ def stages_of(verb: Verb, target: Target, *, checked: bool = False) -> tuple[Sta
     return (*stages, Stage.BOOT, *validating)
 
 
+def wakes(verb: Verb, target: Target, reading: Reading | None) -> bool:
+    """Whether the machine is only woken: its power is unknown, and to wake it is harmless."""
+    return may_wake(reading, target, destroys=destroys_data(verb, target.template))
+
+
 def destroys_data(verb: Verb, template: ResolvedTemplate | None) -> bool:
     """Whether the verb erases or overwrites disks: a wipe, or an image installed on them."""
     if verb not in MAKES_ANEW or template is None:
@@ -63,11 +73,11 @@ def destroys_data(verb: Verb, template: ResolvedTemplate | None) -> bool:
 
 
 def lacking(
-    verb: Verb, target: Target, capabilities: frozenset[EffectKind]
+    verb: Verb, target: Target, capabilities: frozenset[EffectKind], *, woken: bool = False
 ) -> tuple[EffectKind, str] | None:
     """The first effect that the driver lacks, and the field that asks for it."""
     template = target.template
-    for stage in stages_of(verb, target):
+    for stage in stages_of(verb, target, woken=woken):
         needs = _NEEDS[stage]
         if stage is Stage.BOOT and template is not None:
             needs = (EffectKind.SET_BOOT_DEVICE, *needs)
