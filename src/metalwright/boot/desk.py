@@ -6,9 +6,10 @@ and writes down what it gives before it gives it. It speaks no HTTP and never to
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,6 +23,7 @@ from metalwright.boot.ports import Images, Records, Texts
 from metalwright.boot.render import RenderError
 from metalwright.boot.reports import printable
 from metalwright.boot.scripts import ScriptError
+from metalwright.errors import FencedError, StoreError
 from metalwright.model.boot import BootAnswer, Claimed, Roster, Served, answer, greeting
 from metalwright.model.boots import IssuedBoot, Noted
 from metalwright.model.documents import Node
@@ -62,7 +64,7 @@ class Desk:
         self.limits, self._renderer = limits, renderer
         self.told: Callable[[str], None] = lambda _node: None
         """Called with a node's name when a boot of it was issued, or its report was kept."""
-        self.notes = Notes(lambda lines: records.note(lines, clock()), limits.refusals_per_hour_max)
+        self.notes = Notes(self._write_down, limits.refusals_per_hour_max)
         self.disc: Disc | None = None
         """The boot disc for BMCs to fetch, where there is one."""
         self._issuing = Rate(BOOTS_PER_S_MAX)
@@ -136,7 +138,8 @@ class Desk:
         if isinstance(found, Entered):
             used_at = found.boot.used_at
             if used_at is None or now - used_at > USED_STEP:
-                self.records.use_boot(found.boot.token_sha256, now)
+                with _even_unwritten():
+                    self.records.use_boot(found.boot.token_sha256, now)
         return found
 
     def text(self, entered: Entered, name: str, *, file: bool = False) -> str | None:
@@ -160,6 +163,10 @@ class Desk:
         """Write down, within limits, that a request was refused."""
         line = Noted(node=node, event="refused", detail=printable(f"from {source}: {why}"))
         self.notes.note(f"refused {source}", line)
+
+    def _write_down(self, lines: Sequence[Noted]) -> None:
+        with _even_unwritten():
+            self.records.note(lines, self.clock())
 
     def _answer(self, node: Node) -> BootAnswer:
         name = node.metadata.name
@@ -247,6 +254,19 @@ class Desk:
         return self._renderer.render(
             what, text, texts.context(node, template, issued[0], base, pool)
         )
+
+
+@contextlib.contextmanager
+def _even_unwritten() -> Iterator[None]:
+    """For what is worth a line and not a machine that does not boot: a full disk keeps no image
+    from being served. Where another process drives, nothing is served all the same.
+    """
+    try:
+        yield
+    except FencedError:
+        raise
+    except StoreError:
+        pass
 
 
 def _needed(inventory: Inventory, found: BootAnswer) -> list[Artifact]:

@@ -113,7 +113,7 @@ class ImageCache:
         path = self._directory / artifact.sha256
         part = path.with_suffix(".part")
         try:
-            with self._downloads, part.open("wb") as file:
+            with self._downloads, self._writing(), part.open("wb") as file:
                 found = self._copy(artifact, file.fileno())
                 if found != artifact.sha256:
                     raise ImageError(
@@ -121,23 +121,29 @@ class ImageCache:
                     )
                 os.fchmod(file.fileno(), 0o440)
                 os.fsync(file.fileno())
-            part.replace(path)
-            self._checked[artifact.sha256] = _stamp(path)
+                part.replace(path)
+                self._checked[artifact.sha256] = _stamp(path)
         except httpx.HTTPError as error:
             words = str(error) or type(error).__name__
             raise ImageError(f"{artifact.url}: {words}") from error
-        except OSError as error:
-            raise ImageError(f"{artifact.url}: {error.strerror or error}") from error
         finally:
             part.unlink(missing_ok=True)
         self._make_room(artifact.sha256)
         return path
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say of an error of ours that it is ours: the disk of the cache may be full."""
+        try:
+            yield
+        except OSError as error:
+            raise ImageError(f"the image cache {self._directory}: {error.strerror}") from error
+
     def _copy(self, artifact: Artifact, descriptor: int) -> str:
         """Write the artifact to `descriptor`; its digest."""
         digest, size = hashlib.sha256(), 0
         until = time.monotonic() + self._limits.download_timeout_s
-        for chunk in _chunks(artifact.url):
+        for chunk in _read(artifact.url):
             size += len(chunk)
             if size > self._limits.artifact_bytes_max:
                 most = self._limits.artifact_bytes_max
@@ -164,6 +170,19 @@ class ImageCache:
             if path.name != keep:
                 total -= sizes[path]
                 path.unlink(missing_ok=True)
+
+
+def _read(url: str) -> Iterator[bytes]:
+    """The content of a URL in pieces. Raises ImageError where it cannot be read."""
+    pieces = _chunks(url)
+    while True:
+        try:
+            piece = next(pieces, b"")
+        except OSError as error:
+            raise ImageError(f"{url}: {error.strerror or error}") from error
+        if not piece:
+            return
+        yield piece
 
 
 def _chunks(url: str) -> Iterator[bytes]:
