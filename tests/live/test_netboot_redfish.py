@@ -1,0 +1,200 @@
+"""A commit decides what machines boot, through Redfish: libvirt's virtual machines behind the
+emulator of sushy-tools, neither of which was written here, network-boot and say so themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from metalwright.model.operation import EffectKind
+from metalwright.model.report import Phase
+
+from .lab import document, in_flight_max, overlap_max
+from .machines import Systems, free_port, make_systems, require_machines, service_url
+from .machines_lab import POLICY, MachinesLab
+from .redfish_machines import RedfishMachines
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(1200)]
+
+BOOT_S = 180.0
+"""For one machine, from the commit to its report; on a quiet computer it is a tenth of that."""
+
+Make = Callable[..., MachinesLab]
+
+
+@pytest.fixture(scope="module")
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
+    require_machines()
+    return make_systems(tmp_path_factory.mktemp("systems"))
+
+
+@pytest.fixture
+def make(tmp_path: Path, systems: Systems) -> Iterator[Make]:
+    """Makes a lab of so many machines; everything of it is ended afterwards."""
+    farms: list[RedfishMachines] = []
+    labs: list[MachinesLab] = []
+
+    def build(count: int) -> MachinesLab:
+        port = free_port()
+        farm = RedfishMachines(count, tmp_path / "farm", f"{service_url(port)}/boot.ipxe")
+        farms.append(farm)
+        farm.__enter__()
+        lab = MachinesLab(tmp_path / "lab", farm, systems, port, fleet=1)
+        labs.append(lab)
+        timeouts = POLICY["timeouts"] | {"boot": "300s", "install": "300s"}
+        policy = POLICY | {"limits": {"fleet": 1}, "timeouts": timeouts}
+        lab.write("policy.yaml", document("Policy", "lab", policy))
+        lab.commit("Time enough for a busy computer")
+        done = lab.mw("adopt", "*")
+        assert done.returncode == 0, done.stderr
+        lab.start()
+        return lab
+
+    try:
+        yield build
+    finally:
+        for lab in labs:
+            lab.close()
+        for farm in farms:
+            farm.close()
+
+
+def test_a_commit_decides_what_machines_boot_one_at_a_time(make: Make) -> None:
+    lab = make(2)
+    nodes = ("n01", "n02")
+    assert lab.machines.answers("a wrong password") == 401
+    digests = []
+    for step, template in enumerate(("red", "blue", "red")):
+        if step < 2:
+            commit = lab.wants(template, *nodes)
+        else:
+            lab.git("revert", "--no-edit", "HEAD")
+            commit = lab.git("rev-parse", "HEAD")
+        lab.wait(lambda t=template: lab.runs(t, *nodes), 2 * BOOT_S, f"{template} on both")
+        for index, node in enumerate(nodes):
+            applied, heard = lab.applied(node), lab.heard()[node]
+            assert applied is not None
+            assert applied.target.template is not None
+            assert applied.revision == commit
+            assert heard.live
+            assert heard.report.phase is Phase.RUNNING
+            assert heard.report.template_digest == applied.target.template.digest
+            assert lab.console(index)[step:] == [template]
+        digests.append(lab.heard()["n01"].report.template_digest)
+    assert digests[0] == digests[2] != digests[1]
+    assert lab.plan()[0] == 0
+    assert_one_at_a_time(lab)
+
+
+def assert_one_at_a_time(lab: MachinesLab) -> None:
+    """By the journal's order; and from when libvirt first switched a machine to its report."""
+    journal = lab.journal()
+    assert in_flight_max(journal) == 1
+    spans = []
+    for index, machine in enumerate(lab.machines):
+        mine = [entry for entry in journal if entry.node == lab.name(index)]
+        ends = [entry.at.timestamp() for entry in mine if entry.event == "active"]
+        begun = 0.0
+        for end in ends:
+            spans.append((next(at for at, _ in machine.switched if at > begun), end))
+            begun = end
+        assert [how for _, how in machine.switched] == ["on", "off", "on", "off", "on"]
+    assert len(spans) == 6
+    assert overlap_max(spans) == 1
+
+
+def test_a_service_that_dies_before_it_answers_a_power_on_costs_no_second_one(make: Make) -> None:
+    lab = make(1)
+    machine = lab.machines[0]
+    with machine.slow_start():
+        lab.wants("red", "n01")
+        lab.wait(lambda: machine.switched, BOOT_S, "a machine that is about to start")
+        lab.machines.kill_emulator()
+    lab.wait(lambda: lab.console(0) == ["red"], BOOT_S, "a boot that no BMC tells of")
+    lab.wait(lambda: "n01" in lab.heard(), BOOT_S, "its report")
+    assert not lab.idle()
+    assert_told_of_silence(lab)
+    lab.machines.start_emulator()
+    lab.wait(lambda: lab.runs("red", "n01"), BOOT_S, "red")
+    assert lab.end() == 0
+    assert [how for _, how in machine.switched] == ["on"]
+    unanswered = power_on_outcomes(lab)[0]
+    assert unanswered == f"power on: BMC 127.0.0.1:{machine.port}: it hung up"
+    assert unanswered in lab.log()
+    assert_one_intent(lab)
+
+
+def test_a_service_that_dies_in_the_middle_of_a_boot_costs_no_second_power_cycle(
+    make: Make,
+) -> None:
+    lab = make(1)
+    machine = lab.machines[0]
+    lab.wants("red", "n01")
+    lab.wait(lambda: lab.runs("red", "n01"), BOOT_S, "red")
+    lab.wants("blue", "n01")
+    lab.wait(lambda: power_on_outcomes(lab) == ["done"] * 2, BOOT_S, "the second power-on")
+    lab.machines.kill_emulator()
+    assert lab.console(0) == ["red"]
+    lab.wait(lambda: lab.console(0) == ["red", "blue"], BOOT_S, "a boot that no BMC tells of")
+    digest = lab.operations()[0].target.template.digest
+    lab.wait(lambda: lab.heard()["n01"].report.template_digest == digest, BOOT_S, "its report")
+    assert not lab.idle()
+    assert_told_of_silence(lab)
+    lab.machines.start_emulator()
+    lab.wait(lambda: lab.runs("blue", "n01"), BOOT_S, "blue")
+    assert lab.end() == 0
+    assert [how for _, how in machine.switched] == ["on", "off", "on"]
+    assert lab.console(0) == ["red", "blue"]
+    assert power_on_outcomes(lab) == ["done"] * 2
+    assert [each.attempt for each in lab.operations()] == [1, 1]
+
+
+def assert_one_intent(lab: MachinesLab) -> None:
+    """One power-on was meant, once, and led to where it should."""
+    mine = [entry for entry in lab.journal() if entry.operation_id is not None]
+    intents = [entry.effect for entry in mine if entry.event == "intent"]
+    assert [each.kind for each in intents if each is not None].count(EffectKind.POWER_ON) == 1
+    assert [each.event for each in mine if each.event in ("active", "retry", "failed")] == [
+        "active"
+    ]
+
+
+def assert_told_of_silence(lab: MachinesLab) -> None:
+    """What an operator reads while the service is dead, and the machine runs."""
+    lab.wait(lambda: "Connection refused" in lab.mw("explain", "n01").stdout, BOOT_S, "the words")
+    said = lab.mw("explain", "n01").stdout
+    assert f"observed  unknown: BMC 127.0.0.1:{lab.machines[0].port}: " in said
+    assert "in progress: " in said
+    assert "reported  running at " in lab.mw("show", "n01").stdout
+
+
+def power_on_outcomes(lab: MachinesLab) -> list[str]:
+    """What became of the power-ons that `n01` was told, in order, as `mw log` has it."""
+    return [
+        entry.detail
+        for entry in lab.journal()
+        if entry.event == "outcome"
+        and entry.effect is not None
+        and entry.effect.kind is EffectKind.POWER_ON
+    ]
+
+
+def test_a_system_is_installed_and_boots_from_its_disk(make: Make) -> None:
+    lab = make(1)
+    machine = lab.machines[0]
+    lab.wants("green", "n01")
+    lab.wait(lambda: lab.runs("green", "n01"), 2 * BOOT_S, "green on its disk")
+    image = (lab.systems.directory / "disk-green").read_bytes()
+    assert machine.disk.read_bytes()[: len(image)] == image
+    assert lab.console(0) == ["green"]
+    heard = lab.heard()["n01"].report
+    assert heard.phase is Phase.RUNNING
+    assert heard.facts is not None
+    assert [disk.serial for disk in heard.facts.disks] == [machine.disk_serial]
+    reported = [entry.detail for entry in lab.journal() if entry.event == "reported"]
+    wiped, installed = ["ready", "wiping", "wiped"], ["ready", "installing", "installed"]
+    assert reported == [*wiped, *installed, "running"]
+    assert [how for _, how in machine.switched] == ["on", "off", "on"]
