@@ -16,6 +16,7 @@ from metalwright.inventory.limits import check_limits
 from metalwright.inventory.members import Members
 from metalwright.inventory.parse import ParsedFile
 from metalwright.inventory.problems import Declarations, Declared, Problem, declare
+from metalwright.inventory.reports import check_reports
 from metalwright.inventory.schema import Positions, dotted, place
 from metalwright.inventory.templates import resolve_templates
 from metalwright.inventory.yaml_text import shorten
@@ -62,6 +63,7 @@ def assemble(
     members = Members(declared)
     resolved, found = resolve_templates(declared)
     problems += found
+    problems += check_reports(declared, resolved)
     pool_of, found = resolve_pools(declared, members)
     problems += found
     assigned, found = resolve_assignments(declared, members, pool_of)

@@ -77,6 +77,7 @@ class Code(StrEnum):
     TEMPLATE_WITHOUT_METHOD = "template/without-method"
     TEMPLATE_WITHOUT_IMAGE = "template/without-image"
     TEMPLATE_TOO_LARGE = "template/too-large"
+    TEMPLATE_NO_REPORT = "template/no-report"
 
     ASSIGNMENT_OUTSIDE_POOL = "assignment/outside-pool"
     ASSIGNMENT_OVERLAP = "assignment/overlap"
@@ -150,6 +151,8 @@ MEANING: Final[dict[Code, str]] = {
     " parent's.",
     Code.TEMPLATE_WITHOUT_IMAGE: "A boot template whose method needs artifacts that its image does"
     " not have, or that has no image.",
+    Code.TEMPLATE_NO_REPORT: "Checks that a machine answers by its report, where what it runs does"
+    " not phone home (a warning).",
     Code.TEMPLATE_TOO_LARGE: "A boot template with more than 256 kernel arguments, 32 checks or 32"
     " files once its parents are folded in.",
     Code.ASSIGNMENT_OUTSIDE_POOL: "An assignment of a node that is not in the assignment's pool.",
