@@ -270,9 +270,24 @@ def test_a_template_that_runs_away_is_stopped_and_others_are_served(lab: World) 
 
 def test_one_source_is_not_served_without_end(tmp_path: Path) -> None:
     with world(tmp_path, requests_per_s_max=5.0) as made:
-        answers = [made.client.get("/healthz").status_code for _ in range(60)]
+        every = [made.client.get("/healthz") for _ in range(60)]
+    answers = [answer.status_code for answer in every]
     assert answers.count(429) > 10
     assert answers.count(200) >= 25
+    assert {answer.headers.get("retry-after") for answer in every} == {None, "5"}
+
+
+def test_more_connections_than_there_are_is_told_when_to_ask_again(tmp_path: Path) -> None:
+    with world(tmp_path, connections_max=4) as made, contextlib.ExitStack() as stack:
+        host, port = made.url.removeprefix("http://").split(":")
+        for _ in range(4):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        answer = made.client.get("/boot.ipxe")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        stack.close()
+        deadline = time.monotonic() + 30
+        while made.client.get("/boot.ipxe").status_code != 200:
+            assert time.monotonic() < deadline
 
 
 def test_one_node_does_not_get_tokens_without_end(lab: World) -> None:
