@@ -252,6 +252,10 @@ def test_locked_and_over_the_limit_begin_nothing_and_pass(ironic: Ironic) -> Non
     with pytest.raises(NotBegunError, match="concurrent action limit"):
         driver.carry_out(nodes[2], deploying("l03"), 20)
     assert ironic.node("l03")["provision_state"] == "available"
+    deadline = time.monotonic() + PATIENCE_S
+    while ironic.node("l01")["power_state"] != "power on":
+        assert time.monotonic() < deadline, "before that there is nothing to switch off"
+        time.sleep(0.1)
     with pytest.raises(NotBegunError, match="at work"):
         driver.apply(nodes[0], Effect(kind=EffectKind.POWER_OFF), 20)
     locked = "UPDATE nodes SET reservation = ? WHERE name = 'l03'"
@@ -294,6 +298,7 @@ def test_a_torn_down_instance_is_not_taken_for_one_that_runs(ironic: Ironic) -> 
     ironic.create(["t01"])
     driver, node = a_driver(ironic), a_node("t01")
     assert through(driver, node, deploying("t01")) is None
+    until_still(ironic, "t01")
     ironic.call("PUT", "/v1/nodes/t01/states/provision", {"target": "deleted"})
     until_still(ironic, "t01")
     assert driver.observe(node, 20).template_digest is None
