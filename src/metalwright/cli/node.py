@@ -131,6 +131,8 @@ def _beside(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
     reading = observation.reading if observation is not None else None
     if reading is not None and reading.health is not None:
         lines.append(f"health    {reading.health.value}")
+    if reading is not None and reading.media:
+        lines.append(f"disc      {reading.media}")
     lines += [
         f"release   {release_words(release)}"
         for release in releases_of(seen, fleet)

@@ -278,9 +278,9 @@ class JournalEntry:
     `event` is one of `created`, `admitted`, `intent`, `outcome`, `stage`, `retry`, `active`,
     `failed`, `cancelled`, `superseded`, `adopted`, `released` (no longer adopted), `recorded` (git
     names the same state otherwise), `hold`, `resumed`, `cancel` (asked for), `quarantined`; of the
-    boot service `served`, `reported`, `refused` (node `-` where none is known); `seq` grows without
-    gaps in one store. The detail of `admitted` names the slots that were taken;
-    `retry` and the four ends give them back.
+    boot service `served`, `reported`, `refused` (node `-` where none is known); `media`: a disc was
+    taken out of a virtual CD drive. `seq` grows without gaps in one store. The detail of `admitted`
+    names the slots that were taken; `retry` and the four ends give them back.
     """
 
     seq: int
