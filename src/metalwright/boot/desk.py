@@ -113,6 +113,7 @@ class Desk:
             self.refused(source, "", f"hello of {_who(claimed)}: {why}")
             return None
         name = node.metadata.name
+        self.records.memory()  # what is read within a batch is not kept for the next one
         with self.records.batch():
             memory, said = self._known(name)
             found = greeting(node, memory.nodes.get(name), said)
