@@ -167,6 +167,15 @@ def test_waves_by_count_per_cent_and_failure_domain(fields, waves):
     finish(world)
 
 
+def test_a_rack_that_is_away_as_a_whole_goes_last_and_keeps_nobody_waiting():
+    world = made(waves=Waves(label="rack"), canaries=0, soak=0)
+    for number in range(1, 5):
+        world.unreachable(f"n-{number}")
+    edit(world)
+    assert [len(wave) for wave in only(world).waves] == [4, 2, 4]
+    assert going(world) == ["n-5", "n-6", "n-7", "n-8"]
+
+
 def test_a_node_without_the_label_is_in_the_last_wave(world):
     world = made(waves=Waves(label="pdu"), canaries=0)
     world.fleet.node("n-2", labels={"pdu": "p10"})
@@ -333,6 +342,15 @@ def test_what_is_not_seen_at_the_end_of_the_soak_is_waited_for(world):
     world.observed["n-1"] = seen
     assert going(world) == ["n-2", "n-3", "n-4", "n-5"]
     finish(world)
+
+
+def test_a_wave_of_which_nobody_may_start_says_whom_it_waits_for(world):
+    edit(world)
+    world.observed.pop("n-1")
+    assert going(world) == []
+    rollout = only(world)
+    assert rollout.state is RolloutState.RUNNING
+    assert rollout.why == "waits for n-1, which may not be started yet"
 
 
 def test_an_observation_from_before_the_operation_ended_says_nothing_of_health(world):

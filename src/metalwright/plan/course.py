@@ -89,8 +89,11 @@ class Course:
         if self.rollout.state is RolloutState.PAUSED:
             return False
         open_ = {n: standing for n, standing in now.items() if n not in self.rollout.failed}
-        if any(standing in _UNFINISHED for standing in open_.values()):
-            self._set(soaking_since=None, why="")
+        unfinished = {n: standing for n, standing in open_.items() if standing in _UNFINISHED}
+        if unfinished:
+            still = all(standing is Standing.WAITS for standing in unfinished.values())
+            why = f"waits for {fold(unfinished)}, which may not be started yet" if still else ""
+            self._set(soaking_since=None, why=why)
             return False
         away = [name for name, standing in open_.items() if standing is Standing.AWAY]
         if away:

@@ -21,8 +21,9 @@ def divide(
 ) -> Waves:
     """The waves, the canaries first; within each the natural order of names.
 
-    Those that are away come last, so that the canaries are nodes that can go. A wave by label is
-    one value of it; the nodes without that label are the last wave. Members that were `begun`
+    Those that are away come last, so that the first wave has nodes that can go. A wave by label is
+    one value of it; the nodes without that label are the last wave, but for waves that are away as
+    a whole. Members that were `begun`
     already are the first wave, all of them, filled up to the number of canaries.
     """
     tried = [name for name in members if name in begun]
@@ -31,7 +32,8 @@ def divide(
     canaries, rest = sorted([*tried, *ordered[:lacking]], key=natural), ordered[lacking:]
     waves = [canaries] if canaries else []
     if strategy.waves.label is not None:
-        waves += _by_label(rest, strategy.waves.label, inventory)
+        by_label = _by_label(rest, strategy.waves.label, inventory)
+        waves += sorted(by_label, key=lambda wave: all(map(away, wave)))
     else:
         size = strategy.waves.nodes or math.ceil(len(members) * (strategy.waves.percent or 1) / 100)
         waves += [rest[at : at + size] for at in range(0, len(rest), size)]
