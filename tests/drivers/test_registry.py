@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from metalwright.drivers.contract import VirtualMedia
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.registry import BUILT_IN, GROUP, driver_names, open_drivers
 from metalwright.errors import PermanentError, SettingsError, TemporaryError
+from metalwright.model.checks import Check, Ping
 from metalwright.model.documents import Metadata, Node
 from metalwright.model.hardware import DRIVERS, NodeSpec
 from metalwright.model.observed import Power
 from metalwright.model.operation import Effect, EffectKind
+from metalwright.observe import Checker
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 SECRETS = Secrets(None, {})
@@ -195,3 +198,49 @@ def test_nobody_takes_the_place_of_our_own_or_a_name_that_cannot_be_given(
     ipmi = open_drivers({}, SECRETS, lambda: NOW)["ipmi"]
     assert type(ipmi).__name__ == "IpmiDriver"
     ipmi.close()
+
+
+MORE = (
+    ACME
+    + """
+
+class More(Acme):
+    def check(self, node, check, timeout_s):
+        if self.settings.get("does") == "leak":
+            raise RuntimeError("the password is hunter2")
+        return "too warm"
+
+    def insert_media(self, node, url, timeout_s, replaced):
+        replaced("http://elsewhere/other.iso")
+
+    def boot_from_media(self, node, timeout_s):
+        raise TemporaryError("busy")
+
+    def eject_media(self, node, timeout_s, ours):
+        return ours("x")
+"""
+)
+
+
+def test_what_a_driver_has_beside_the_contract_is_there_and_held_to_it_too(
+    install: Install,
+) -> None:
+    install("acme_more_dist", "more", "acme_more:More", MORE)
+    install("acme_plain_dist", "plain", "acme_plain:Acme", ACME)
+    ping = Check(name="ping", ping=Ping())
+    opened = open_drivers({"more": {}, "plain": {}}, SECRETS, lambda: NOW)
+    more, plain = opened["more"], opened["plain"]
+    assert not isinstance(plain, VirtualMedia)
+    assert not hasattr(plain, "check")
+    assert isinstance(more, VirtualMedia)
+    assert isinstance(more, Checker)
+    assert more.check(node("more"), ping, 1.0) == "too warm"
+    others: list[str] = []
+    more.insert_media(node("more"), "http://boot/disc.iso", 1.0, others.append)
+    assert others == ["http://elsewhere/other.iso"]
+    with pytest.raises(TemporaryError, match="busy"):
+        more.boot_from_media(node("more"), 1.0)
+    assert more.eject_media(node("more"), 1.0, lambda image: image == "x")
+    leaks = open_drivers({"more": {"does": "leak"}}, SECRETS, lambda: NOW)["more"]
+    with pytest.raises(PermanentError, match=r"failed with RuntimeError$"):
+        leaks.check(node("more"), ping, 1.0)  # type: ignore[attr-defined]

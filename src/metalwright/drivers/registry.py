@@ -20,7 +20,6 @@ from metalwright.drivers.contract import (
     Driver,
     DriverFactory,
     SecretSource,
-    VirtualMedia,
 )
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
@@ -36,6 +35,10 @@ from metalwright.model.observed import Reading
 from metalwright.model.operation import Effect, EffectKind
 
 GROUP: Final = "metalwright.drivers"
+
+
+_OPTIONAL: Final = ("check", "insert_media", "boot_from_media", "eject_media")
+"""Methods that only some drivers have (docs/drivers.md)."""
 
 
 class ClosedDriver:
@@ -65,12 +68,16 @@ class GuardedDriver:
     """A driver of somebody else's, held to what it promises: a driver error, or a reading.
 
     The text of an exception that is no `DriverError` is not shown: it could carry anything, a
-    password as well.
+    password as well. What a driver may have beside `Driver` is there when the driver has it.
     """
 
     def __init__(self, name: str, driver: Driver) -> None:
         self._name, self._driver = name, driver
         self.capabilities = frozenset(EffectKind(each) for each in driver.capabilities)
+        for optional in _OPTIONAL:
+            method = getattr(driver, optional, None)
+            if callable(method):
+                setattr(self, optional, self._guarded(method))
 
     def observe(self, node: Node, timeout_s: float) -> Reading:
         """What the driver reads.
@@ -100,6 +107,13 @@ class GuardedDriver:
         except Exception:  # noqa: BLE001 - the others are still to be closed
             return
 
+    def _guarded(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with self._held():
+                return method(*arguments)
+
+        return call
+
     @contextmanager
     def _held(self) -> Iterator[None]:
         try:
@@ -111,37 +125,6 @@ class GuardedDriver:
         except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
             kind = type(error).__name__
             raise PermanentError(f"the driver {self._name} failed with {kind}") from None
-
-
-class GuardedMediaDriver(GuardedDriver):
-    """The same for a driver that can show machines a disc (`contract.VirtualMedia`)."""
-
-    def __init__(self, name: str, driver: Driver, media: VirtualMedia) -> None:
-        super().__init__(name, driver)
-        self._media = media
-
-    def insert_media(
-        self, node: Node, url: str, timeout_s: float, replaced: Callable[[str], None]
-    ) -> None:
-        """Have the BMC show a disc. Raises DriverError."""
-        with self._held():
-            self._media.insert_media(node, url, timeout_s, replaced)
-
-    def boot_from_media(self, node: Node, timeout_s: float) -> None:
-        """Have the next boot be from it. Raises DriverError."""
-        with self._held():
-            self._media.boot_from_media(node, timeout_s)
-
-    def eject_media(self, node: Node, timeout_s: float, ours: Callable[[str], bool]) -> bool:
-        """Have the BMC show none. Raises DriverError."""
-        with self._held():
-            return bool(self._media.eject_media(node, timeout_s, ours))
-
-
-def _guarded(name: str, driver: Driver) -> GuardedDriver:
-    if isinstance(driver, VirtualMedia):
-        return GuardedMediaDriver(name, driver, driver)
-    return GuardedDriver(name, driver)
 
 
 def _open_fake(settings: Mapping[str, Any], secrets: SecretSource, clock: Clock) -> Driver:
@@ -260,7 +243,7 @@ def _open_other(
             f"the driver {name} is there more than once: {_of(entries)}; uninstall all but one"
         )
     try:
-        return _guarded(name, entry.load()(settings, secrets, clock))
+        return GuardedDriver(name, entry.load()(settings, secrets, clock))
     except SettingsError as error:
         return ClosedDriver(f"the driver {name} cannot be opened: {error}")
     except Exception as error:  # noqa: BLE001 - whatever importing somebody else's code raises
