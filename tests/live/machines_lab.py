@@ -14,6 +14,7 @@ from typing import Any
 from metalwright.lab import system
 from metalwright.model.boots import Heard, WipeEvidence
 from metalwright.model.operation import Applied
+from metalwright.model.report import Phase
 
 from .lab import Lab, document
 from .machines import MachineFarm, Systems, service_url
@@ -125,6 +126,45 @@ class MachinesLab(Lab):
         name = f"a-{nodes[0]}"
         self.write(f"assignments/{name}.yaml", document("Assignment", name, spec))
         return self.commit(f"{' and '.join(nodes)} run {template}")
+
+    def follow_commits_and_a_revert(self, boot_s: float) -> None:
+        """Commit `red`, `blue`, and the way back, and see after each that every machine boots it,
+        says so by its digest, and that this is what the commit brought.
+        """
+        names = [self.name(index) for index in range(len(self.machines.machines))]
+        digests = []
+        for step, template in enumerate(("red", "blue", "red")):
+            if step < 2:
+                commit = self.wants(template, *names)
+            else:
+                self.git("revert", "--no-edit", "HEAD")
+                commit = self.git("rev-parse", "HEAD")
+            self.wait(lambda t=template: self.runs(t, *names), boot_s, f"{template} on all")
+            for index, node in enumerate(names):
+                applied, heard = self.applied(node), self.heard()[node]
+                assert applied is not None
+                assert applied.target.template is not None
+                assert applied.revision == commit
+                assert heard.live
+                assert heard.report.phase is Phase.RUNNING
+                assert heard.report.template_digest == applied.target.template.digest
+                assert self.console(index)[step:] == [template]
+            digests.append(self.heard()[names[0]].report.template_digest)
+        assert digests[0] == digests[2] != digests[1]
+        assert self.plan()[0] == 0
+
+    def install_green(self, boot_s: float) -> None:
+        """Commit `green` for `n01`, and see that it is written to the disk and boots from there."""
+        machine = self.machines[0]
+        self.wants("green", "n01")
+        self.wait(lambda: self.runs("green", "n01"), boot_s, "green on its disk")
+        image = (self.systems.directory / "disk-green").read_bytes()
+        assert machine.disk.read_bytes()[: len(image)] == image
+        assert self.console(0) == ["green"]
+        heard = self.heard()["n01"].report
+        assert heard.phase is Phase.RUNNING
+        assert heard.facts is not None
+        assert [disk.serial for disk in heard.facts.disks] == [machine.disk_serial]
 
     # the truth
 

@@ -38,7 +38,7 @@ from metalwright.model.tenancy import PowerState
 from metalwright.store import Store
 
 from .lab import document
-from .machines import Systems, free_port, make_systems, require_machines, service_url
+from .machines import Systems, free_port, service_url
 from .machines_lab import POLICY, MachinesLab
 from .redfish_farm import basic
 from .redfish_machines import PASSWORD, PYTHON, USERNAME, RedfishMachines
@@ -74,13 +74,11 @@ def absent(words: str) -> None:
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(words)
 
 
-@pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    require_machines()
+@pytest.fixture(scope="module", autouse=True)
+def components() -> None:
     missing = [package for path, package in NEEDED.items() if not Path(path).exists()]
     if missing:
         absent(f"not installed: {', '.join(missing)}")
-    return make_systems(tmp_path_factory.mktemp("systems"))
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from metalwright.model.hardware import Lifecycle, Nic, NodeSpec
 from metalwright.model.report import Phase
 
 from .lab import document
-from .machines import MachineFarm, Systems, make_systems, require_machines
+from .machines import MachineFarm, Systems, require_machines
 from .machines_lab import POLICY, MachinesLab
 from .namespace import ADDRESS, BRIDGE, Cable, Namespace, Wire, program, require_namespace
 
@@ -70,11 +70,6 @@ def parts() -> None:
         said = f"not installed: {', '.join(missing)}"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(said)
     require_namespace()
-
-
-@pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    return make_systems(tmp_path_factory.mktemp("systems"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from metalwright.lab.machine import Machine
 from metalwright.lab.power import process_of, started
 
-from .machines import MachineFarm, Systems, free_port, make_systems, require_machines, service_url
+from .machines import MachineFarm, Systems, free_port, require_machines, service_url
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 
@@ -99,9 +99,8 @@ def wait(reached: Callable[[], bool], what: str, timeout_s: float = BOOT_S) -> N
 
 
 def test_a_machine_boots_what_is_served_and_then_from_the_disk_that_was_written(
-    tmp_path: Path, server: Server
+    tmp_path: Path, server: Server, systems: Systems
 ) -> None:
-    systems = make_systems(tmp_path / "systems")
     server.boots(systems, "red")
     systems.disk("green", server.base)
     server.files["hello"] = f"url {server.base}/b\n".encode()

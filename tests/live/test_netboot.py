@@ -10,15 +10,12 @@ from pathlib import Path
 import pytest
 
 from metalwright.model.operation import OperationState
-from metalwright.model.report import Phase
 
 from .lab import in_flight_max, overlap_max
 from .machines import (
     MachineFarm,
     Systems,
     free_port,
-    make_systems,
-    require_machines,
     service_url,
 )
 from .machines_lab import MachinesLab
@@ -29,12 +26,6 @@ BOOT_S = 90.0
 """For one machine, from the commit to its report; on a quiet computer it is a tenth of that."""
 
 Make = Callable[..., MachinesLab]
-
-
-@pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    require_machines()
-    return make_systems(tmp_path_factory.mktemp("systems"))
 
 
 @pytest.fixture
@@ -71,27 +62,7 @@ def adopted(lab: MachinesLab) -> MachinesLab:
 
 def test_a_commit_decides_what_machines_boot_one_at_a_time(make: Make) -> None:
     lab = adopted(make(2, fleet=1))
-    nodes = ("n01", "n02")
-    digests = []
-    for step, template in enumerate(("red", "blue", "red")):
-        if step < 2:
-            commit = lab.wants(template, *nodes)
-        else:
-            lab.git("revert", "--no-edit", "HEAD")
-            commit = lab.git("rev-parse", "HEAD")
-        lab.wait(lambda t=template: lab.runs(t, *nodes), 2 * BOOT_S, f"{template} on both")
-        for index, node in enumerate(nodes):
-            applied, heard = lab.applied(node), lab.heard()[node]
-            assert applied is not None
-            assert applied.target.template is not None
-            assert heard.live
-            assert heard.report.phase is Phase.RUNNING
-            assert heard.report.template_digest == applied.target.template.digest
-            assert lab.console(index)[step:] == [template]
-            assert applied.revision == commit
-        digests.append(lab.heard()["n01"].report.template_digest)
-    assert digests[0] == digests[2] != digests[1]
-    assert lab.plan()[0] == 0
+    lab.follow_commits_and_a_revert(2 * BOOT_S)
     assert_one_at_a_time(lab)
 
 
@@ -137,15 +108,7 @@ def test_a_machine_that_never_reports_is_retried_and_then_left_alone(make: Make)
 def test_a_system_is_installed_boots_from_disk_and_is_wiped_with_evidence(make: Make) -> None:
     lab = adopted(make(1))
     machine = lab.machines[0]
-    lab.wants("green", "n01")
-    lab.wait(lambda: lab.runs("green", "n01"), 2 * BOOT_S, "green on its disk")
-    image = (lab.systems.directory / "disk-green").read_bytes()
-    assert machine.disk.read_bytes()[: len(image)] == image
-    assert lab.console(0) == ["green"]
-    heard = lab.heard()["n01"].report
-    assert heard.phase is Phase.RUNNING
-    assert heard.facts is not None
-    assert [disk.serial for disk in heard.facts.disks] == [machine.disk_serial]
+    lab.install_green(2 * BOOT_S)
 
     lab.wants("clean", "n01")
     lab.wait(lambda: lab.runs("clean", "n01"), 2 * BOOT_S, "a clean disk, and red")

@@ -14,7 +14,7 @@ from metalwright.model.report import Phase
 
 from .ironic_machines import Hardware, IronicMachinesLab, enroll
 from .ironic_rig import Ironic, environment
-from .machines import make_systems, require_machines
+from .machines import Systems
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
@@ -25,10 +25,8 @@ NODE = "n01"
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[IronicMachinesLab]:
-    require_machines()
+def lab(tmp_path: Path, systems: Systems) -> Iterator[IronicMachinesLab]:
     environment()
-    systems = make_systems(tmp_path / "systems")
     with (
         Hardware(1, tmp_path / "hardware", tmp_path / "ironic") as hardware,
         Ironic(tmp_path / "ironic", http_url=hardware.http_url) as ironic,

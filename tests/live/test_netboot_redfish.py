@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from metalwright.model.operation import EffectKind
-from metalwright.model.report import Phase
 
 from .lab import document, in_flight_max, overlap_max
-from .machines import Systems, free_port, make_systems, require_machines, service_url
+from .machines import Systems, free_port, service_url
 from .machines_lab import POLICY, MachinesLab
 from .redfish_machines import RedfishMachines
 
@@ -23,12 +22,6 @@ BOOT_S = 180.0
 """For one machine, from the commit to its report; on a quiet computer it is a tenth of that."""
 
 Make = Callable[..., MachinesLab]
-
-
-@pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    require_machines()
-    return make_systems(tmp_path_factory.mktemp("systems"))
 
 
 @pytest.fixture
@@ -64,28 +57,8 @@ def make(tmp_path: Path, systems: Systems) -> Iterator[Make]:
 
 def test_a_commit_decides_what_machines_boot_one_at_a_time(make: Make) -> None:
     lab = make(2)
-    nodes = ("n01", "n02")
     assert lab.machines.answers("a wrong password") == 401
-    digests = []
-    for step, template in enumerate(("red", "blue", "red")):
-        if step < 2:
-            commit = lab.wants(template, *nodes)
-        else:
-            lab.git("revert", "--no-edit", "HEAD")
-            commit = lab.git("rev-parse", "HEAD")
-        lab.wait(lambda t=template: lab.runs(t, *nodes), 2 * BOOT_S, f"{template} on both")
-        for index, node in enumerate(nodes):
-            applied, heard = lab.applied(node), lab.heard()[node]
-            assert applied is not None
-            assert applied.target.template is not None
-            assert applied.revision == commit
-            assert heard.live
-            assert heard.report.phase is Phase.RUNNING
-            assert heard.report.template_digest == applied.target.template.digest
-            assert lab.console(index)[step:] == [template]
-        digests.append(lab.heard()["n01"].report.template_digest)
-    assert digests[0] == digests[2] != digests[1]
-    assert lab.plan()[0] == 0
+    lab.follow_commits_and_a_revert(2 * BOOT_S)
     assert_one_at_a_time(lab)
 
 
@@ -170,15 +143,7 @@ def power_on_outcomes(lab: MachinesLab) -> list[str]:
 def test_a_system_is_installed_and_boots_from_its_disk(make: Make) -> None:
     lab = make(1)
     machine = lab.machines[0]
-    lab.wants("green", "n01")
-    lab.wait(lambda: lab.runs("green", "n01"), 2 * BOOT_S, "green on its disk")
-    image = (lab.systems.directory / "disk-green").read_bytes()
-    assert machine.disk.read_bytes()[: len(image)] == image
-    assert lab.console(0) == ["green"]
-    heard = lab.heard()["n01"].report
-    assert heard.phase is Phase.RUNNING
-    assert heard.facts is not None
-    assert [disk.serial for disk in heard.facts.disks] == [machine.disk_serial]
+    lab.install_green(2 * BOOT_S)
     reported = [entry.detail for entry in lab.journal() if entry.event == "reported"]
     wiped, installed = ["ready", "wiping", "wiped"], ["ready", "installing", "installed"]
     assert reported == [*wiped, *installed, "running"]

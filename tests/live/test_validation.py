@@ -20,9 +20,9 @@ from metalwright.lab import system
 from metalwright.model.operation import OperationState, Stage
 
 from .lab import document
-from .machines import MachineFarm, Systems, make_systems, require_machines
+from .machines import MachineFarm, Systems
 from .machines_lab import POLICY, MachinesLab
-from .namespace import ADDRESS, BRIDGE, Namespace, require_namespace
+from .namespace import ADDRESS, BRIDGE, Namespace
 from .test_dnsmasq import Dnsmasq, parts  # noqa: F401 - the same network, the same packages
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
@@ -64,13 +64,6 @@ CHECKS: list[dict[str, Any]] = [
     {"name": "nothing-there", "http": {"path": "/absent", "status": 404}},
     {"name": "shell", "ssh": {}},
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    require_machines()
-    require_namespace()
-    return make_systems(tmp_path_factory.mktemp("systems"))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from metalwright.model.operation import OperationState, Stage
 from metalwright.model.waking import BEAT_S
 
 from .lab import document
-from .machines import MachineFarm, Systems, free_port, make_systems, require_machines, service_url
+from .machines import MachineFarm, Systems, free_port, service_url
 from .machines_lab import MachinesLab
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
@@ -80,12 +80,6 @@ class Shelf(MachineFarm):
     def node_spec(self, index: int, **more: Any) -> dict[str, Any]:
         spec = super().node_spec(index, **more)
         return {key: value for key, value in spec.items() if key != "bmc"} | {"driver": "wol"}
-
-
-@pytest.fixture(scope="module")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    require_machines()
-    return make_systems(tmp_path_factory.mktemp("systems"))
 
 
 @pytest.fixture

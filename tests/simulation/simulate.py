@@ -31,7 +31,7 @@ from sim_world import play
 SEEDS_CI = (0, 1, 2, 4, 7, 9, 17, 99, 599)
 SEEDS_LONG = (
     *range(50),
-    *(seed for seed in range(99, 2_700, 100) if kind_of(seed) == "thousand"),
+    *(seed for seed in range(99, 3_700, 100) if kind_of(seed) == "thousand"),
     299,
 )
 COLLECTOR = (100_000, 50, 50)
