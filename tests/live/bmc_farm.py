@@ -241,6 +241,17 @@ class BmcFarm:
         """
         self._bmcs[index].write("power_on_s", str(delay_s))
 
+    def due_at(self, index: int) -> int | None:
+        """When a shutdown or a power-on that is under way is done, Unix time; `None` without."""
+        found = self._bmcs[index].read("off_at") or self._bmcs[index].read("on_at")
+        return int(found) if found else None
+
+    def let_time_pass(self, index: int) -> None:
+        """The time of what is under way has come."""
+        for name in ("off_at", "on_at"):
+            if self._bmcs[index].read(name):
+                self._bmcs[index].write(name, "0")
+
     # Trouble in the network.
 
     def silence(self, index: int) -> None:
