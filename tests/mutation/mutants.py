@@ -173,7 +173,8 @@ STEPS = (
     Mutant(
         bug="unknown power counts as an answer",
         file="execute/situation.py",
-        before="    if observation.power is Power.UNKNOWN:\n        return None\n",
+        before="    if observation.power is Power.UNKNOWN"
+        " and not wakes(operation, observation.reading):\n        return None\n",
         after="",
         caught_by=MODELS
         + "test_operation_model.py::test_no_decision_from_any_state_breaks_a_promise",
