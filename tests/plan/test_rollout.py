@@ -344,6 +344,21 @@ def test_what_is_not_seen_at_the_end_of_the_soak_is_waited_for(world):
     finish(world)
 
 
+def test_a_failed_node_that_left_git_is_still_named_by_the_pause(world):
+    edit(world)
+    world.succeed()
+    world.forward(SOAK)
+    world.see("n-1", power=Power.OFF, age_s=0)
+    assert only(world).failed == ("n-1",)
+    keep(world, world.plan())
+    del world.fleet.nodes["n-1"]
+    spec = replace(world.fleet.pools["ci"].spec, nodes=("n-[2-10]",))
+    world.fleet.pools["ci"] = replace(world.fleet.pools["ci"], spec=spec)
+    rollout = only(world)
+    assert rollout.state is RolloutState.PAUSED
+    assert rollout.why.endswith("n-1: not healthy after its operation")
+
+
 def test_a_wave_of_which_nobody_may_start_says_whom_it_waits_for(world):
     edit(world)
     world.observed.pop("n-1")

@@ -103,8 +103,10 @@ class View:
         failed = remembered.failed if remembered is not None else None
         if failed is not None and failed.last_error:
             return failed.last_error
-        seen = self.ground.observed.nodes.get(name)
-        ailment = _ailment(self.ground.desired, name, seen) if seen is not None else ""
+        desired, seen = self.ground.desired, self.ground.observed.nodes.get(name)
+        ailment = ""
+        if seen is not None and name in desired.nodes:  # one that failed may have left git since
+            ailment = _ailment(desired, name, seen)
         return "not healthy after its operation" + (f": {ailment}" if ailment else "")
 
     def health(self, name: str) -> Health:

@@ -23,8 +23,8 @@ def divide(
 
     Those that are away come last, so that the first wave has nodes that can go. A wave by label is
     one value of it; the nodes without that label are the last wave, but for waves that are away as
-    a whole. Members that were `begun`
-    already are the first wave, all of them, filled up to the number of canaries.
+    a whole. Members that were `begun` already are the first wave, all of them, filled up to the
+    number of canaries.
     """
     tried = [name for name in members if name in begun]
     ordered = sorted(set(members).difference(tried), key=lambda name: (away(name), natural(name)))
