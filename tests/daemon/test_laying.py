@@ -239,5 +239,20 @@ def test_a_boot_that_began_since_it_was_seen_off_is_not_ended(tmp_path: Path) ->
         assert store.latest_boot("n1") is not None
 
 
+def test_one_who_only_looks_ends_nothing(tmp_path: Path) -> None:
+    with booting(tmp_path) as (made, store):
+        for second, power, progress in (
+            (5, Power.ON, BootProgress.OS_RUNNING),
+            (10, Power.OFF, None),
+            (15, Power.ON, BootProgress.OS_RUNNING),  # which is for the cycle to find out
+        ):
+            observed = Observed(nodes=FrozenDict({"n1": seen("n1", second, power)}))
+            reading = made.laid(observed, Memory(), WORLD).nodes["n1"].reading
+            assert reading is not None
+            assert reading.boot_progress is progress
+        assert store.latest_boot("n1") is not None
+        assert store.heard()["n1"].live
+
+
 def store_url(directory: Path) -> str:
     return f"sqlite:///{directory / 'store.sqlite'}"

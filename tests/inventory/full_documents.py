@@ -46,6 +46,7 @@ FULL: dict[str, dict[str, Any]] = {
         },
         "ironicNode": "r640-1",
         "bootMode": "uefi",
+        "bootInterface": "network",
         "serial": "SN-1",
         "systemUuid": "00000000-0000-0000-0000-00000000000f",
         "nics": [{"mac": "52:54:00:aa:bb:cc", "name": "eth0", "boot": True, "switchPort": "1/1"}],

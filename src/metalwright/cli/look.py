@@ -6,7 +6,7 @@ that it opens no second session to a BMC; only nodes that nobody asked lately ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,8 +17,8 @@ from metalwright.daemon.fleet import Fleet, observed_nodes
 from metalwright.daemon.reconcile import Reconciler
 from metalwright.errors import MetalwrightError, RepositoryError, SettingsError
 from metalwright.model.desired import Desired
-from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
+from metalwright.model.inventory import Inventory
 from metalwright.model.observed import ErrorKind, Observation, Observed, Power, Reading
 from metalwright.model.operation import Memory
 from metalwright.model.plan import Plan
@@ -37,12 +37,18 @@ class Look:
     plan: Plan
 
 
-def live(fleet: Fleet, nodes: Iterable[Node], memory: Memory) -> Observed:
-    """The daemon's fresh observations, and for the other nodes an answer of their own.
+def live(
+    fleet: Fleet, inventory: Inventory, memory: Memory, names: Collection[str] | None = None
+) -> Observed:
+    """The daemon's fresh observations, and for the other nodes an answer of their own, with what
+    their systems reported. Of these `names`; all without.
 
     An answer from before we last brought the node somewhere is not about how it is now.
     """
-    now, wanted = fleet.clock(), list(nodes)
+    now = fleet.clock()
+    wanted = [
+        node for node in observed_nodes(inventory) if names is None or node.metadata.name in names
+    ]
     oldest = now - timedelta(seconds=FRESH_INTERVALS * fleet.settings.observe.interval_s)
     kept = fleet.store.observed().nodes
 
@@ -56,8 +62,10 @@ def live(fleet: Fleet, nodes: Iterable[Node], memory: Memory) -> Observed:
 
     missing = [node for node in wanted if not fresh(node.metadata.name)]
     asked = fleet.sweeper.run(missing, ASK_DEADLINE_S) if missing else Observed()
-    names = {node.metadata.name for node in wanted} - asked.nodes.keys()
-    both = {name: kept[name] for name in names if fresh(name)} | dict(asked.nodes)
+    if fleet.boot is not None:
+        asked = fleet.boot.laid(asked, memory, inventory)
+    others = {node.metadata.name for node in wanted} - asked.nodes.keys()
+    both = {name: kept[name] for name in others if fresh(name)} | dict(asked.nodes)
     return Observed(nodes=FrozenDict(sorted(both.items())))
 
 
@@ -148,7 +156,7 @@ def look(fleet: Fleet) -> Look:
     reconciler = Reconciler(fleet)
     desired = in_force(fleet)
     memory = fleet.store.memory()
-    observed = live(fleet, observed_nodes(desired.inventory), memory)
+    observed = live(fleet, desired.inventory, memory)
     context = reconciler.context(memory, desired.inventory)
     plan = reconciler.plan(desired, observed, memory, context)
     return Look(desired=desired, observed=observed, memory=memory, plan=plan)

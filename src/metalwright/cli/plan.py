@@ -24,10 +24,8 @@ from metalwright.cli.common import (
 )
 from metalwright.cli.look import Look, from_file, live, recorded, shifted
 from metalwright.cli.standing import release_words, releases_of
-from metalwright.daemon.fleet import observed_nodes, open_fleet
+from metalwright.daemon.fleet import open_fleet
 from metalwright.daemon.reconcile import Reconciler
-from metalwright.model.documents import Node
-from metalwright.model.inventory import Inventory
 from metalwright.plan import exit_code, render_text, to_json
 
 _KINDS: Final[Mapping[str, Literal["live", "none"]]] = {"live": "live", "none": "none"}
@@ -90,7 +88,7 @@ def plan(
         kind: Literal["live", "file", "none"] = _KINDS.get(observed, "file")
         context = replace(context, limit_nodes=names, observed_kind=kind)
         if kind == "live":
-            seen = live(fleet, _asked(inventory, names), memory)
+            seen = live(fleet, inventory, memory, names)
             seen = shifted(seen, now - fleet.clock() if at is not None else timedelta(0))
         else:
             seen = from_file(Path(observed)) if kind == "file" else recorded(memory, now)
@@ -106,9 +104,3 @@ def plan(
         for release in freed:
             say(f"Release of {release_words(release)}")
     raise typer.Exit(exit_code(made))
-
-
-def _asked(inventory: Inventory, names: frozenset[str] | None) -> list[Node]:
-    return [
-        node for node in observed_nodes(inventory) if names is None or node.metadata.name in names
-    ]

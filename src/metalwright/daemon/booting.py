@@ -56,6 +56,7 @@ class Booting:
         self._heard: dict[str, Heard] = dict(store.heard())
         self._news: set[str] = set()
         self._lock = threading.Lock()
+        self._engines: frozenset[str] = frozenset()
         self._laying = Laying()
         self._unjudged: set[str] = set()
         self._judged_by: Inventory | None = None
@@ -77,6 +78,7 @@ class Booting:
             drivers = self.discs.drivers(drivers)
         drivers = waking(drivers)
         engines = {name for name, each in drivers.items() if isinstance(each, HardwareEngine)}
+        self._engines = frozenset(engines)
         self._laying = Laying(engines)
         return {
             name: RamdiskWipe(driver, lambda: self.wipes)
@@ -115,6 +117,10 @@ class Booting:
         if self.discs is not None:
             self.discs.tidy(made, memory, inventory)
         return made
+
+    def laid(self, observed: Observed, memory: Memory, inventory: Inventory) -> Observed:
+        """The same for one who only looks: nothing is written. From any thread."""
+        return Laying(self._engines).over(observed, memory, inventory, self._heard, ())[0]
 
     def alerts(self, inventory: Inventory) -> tuple[str, ...]:
         """The machines that reported to be otherwise than git declares, so many at most."""
