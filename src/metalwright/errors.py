@@ -21,6 +21,8 @@ that owns the library, with the cause chained.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,3 +91,13 @@ class PermanentError(DriverError):
 
 class CredentialsError(PermanentError):
     """The BMC refused the credentials. One try only: many BMCs lock the account after a few."""
+
+
+def mistake_of(error: BaseException) -> str:
+    """An exception that is none of ours: its type and place, `KeyError at client.py:12`.
+
+    Its text is not repeated: nobody has seen to it that there is no secret in it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from metalwright.errors import CredentialsError, DriverError, NotBegunError, TemporaryError
+from metalwright.errors import (
+    CredentialsError,
+    DriverError,
+    MetalwrightError,
+    NotBegunError,
+    TemporaryError,
+    mistake_of,
+)
 from metalwright.execute.situation import Situation, entry_timeout_s, last_touch, seconds
 from metalwright.model.altered import altered
 from metalwright.model.operation import EffectKind, Operation, OperationState, Stage
@@ -102,8 +109,8 @@ def backoff_s(attempt: int, retries: Retries, uniform: Callable[[float, float], 
 
 
 def _words(operation: Operation, error: Exception) -> str:
-    """What the driver said; an exception that is none of a driver's is named, it is a bug."""
+    """What the driver said; of an exception that is none of ours, a bug, only where it was."""
     kind = operation.intent.kind if operation.intent is not None else "effect"
-    if isinstance(error, DriverError):
+    if isinstance(error, MetalwrightError):
         return f"{kind}: {error}"
-    return f"{kind}: the driver broke: {type(error).__name__}: {error}"
+    return f"{kind}: the driver broke: {mistake_of(error)}"

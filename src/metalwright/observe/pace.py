@@ -5,17 +5,16 @@ It reads no clock and asks nobody.
 
 from __future__ import annotations
 
-import traceback
 import zlib
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from pathlib import PurePath
 
 from metalwright.errors import (
     CredentialsError,
     MetalwrightError,
     SettingsError,
     TemporaryError,
+    mistake_of,
 )
 from metalwright.model.observed import ErrorKind, ObservationError
 
@@ -110,10 +109,7 @@ def error_of(error: BaseException) -> ObservationError:
     counts as permanent, so that one node's surprise does not end the sweep.
     """
     if not isinstance(error, MetalwrightError):
-        # Its text is not repeated: nobody has seen to it that there is no secret in it.
-        frames = traceback.extract_tb(error.__traceback__)
-        where = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        message = f"a mistake in the driver: {type(error).__name__}{where}"
+        message = f"a mistake in the driver: {mistake_of(error)}"
         return ObservationError(kind=ErrorKind.PERMANENT, message=message)
     kind = ErrorKind.PERMANENT
     if isinstance(error, CredentialsError):
