@@ -107,6 +107,7 @@ def test_an_attempt_that_failed_is_handed_nothing(here: World, handing: Handing)
         ({"vendor_data": "{{ 'a' * 2000000000 }}"}, "vendor-data of template ci"),
         ({"files": FrozenDict({"ks.cfg": "{% if %}"})}, "ks.cfg of template ci"),
         ({"kernel_args": ("{{ pool }} two",)}, "has a space"),
+        ({"kernel_args": ("quiet", "pw={{ secret('app/token') }}")}, "number 2.* has a space"),
         ({"kernel_args": ("a" * 3_000,)}, "2047 are the most"),
     ],
 )

@@ -103,6 +103,16 @@ def test_what_a_template_needs_and_cannot_have_makes_the_machine_wait(lab: World
     assert "kernel arguments of template ci" in lab.events("refused")[0]
 
 
+def test_a_kernel_argument_that_cannot_be_told_is_refused_without_its_secret(lab: World) -> None:
+    lab.adopt()
+    lab.operate(lab.template(kernel_args=("quiet", "inst.rootpw={{ secret('app/token') }}")))
+    text, (refused,) = lab.script(), lab.events("refused")
+    assert "sleep" in text
+    assert "kernel argument number 2" in refused
+    for word in SECRET.split():
+        assert word not in text + refused
+
+
 def test_user_data_that_cannot_be_made_is_refused_without_its_secrets(lab: World) -> None:
     lab.adopt()
     lab.operate(lab.template(user_data="{{ secret('app/token') | int / 0 }}"))

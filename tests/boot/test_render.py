@@ -13,10 +13,18 @@ from metalwright.errors import SettingsError
 NODE = {"node": {"name": "n1", "labels": {"rack": "a"}, "nics": ({"mac": "52:54:00:00:00:01"},)}}
 
 
+SECRETS = {
+    "app/token": "hunter2-canary",
+    "app/none": "",
+    "tls/key": "-----BEGIN KEY-----\nhunter2'\"\\canary\n-----END KEY-----\n",
+    "tls/long": "hunter2" * 200,
+}
+
+
 def lookup(reference: str) -> str:
-    if reference != "app/token":
+    if reference not in SECRETS:
         raise SettingsError(f"secret {reference}: there is none")
-    return "hunter2-canary"
+    return SECRETS[reference]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +58,10 @@ def test_a_template_becomes_text(renderer: Renderer, text: str, rendered: str) -
         ("{{ secret('app/other') }}", "secret app/other: there is none"),
         ("{{ secret('app/' ~ 'token') }}", "as literal text"),
         ("{{ node[secret('app/token')] }}", "no attribute '***'"),
+        ("{{ node[secret('tls/key')] }}", "no attribute '***'"),
+        ("{{ node[(secret('tls/key'), 1)] }}", "no element ('***', 1)"),
+        ("{{ node[secret('tls/long')] }}", "no attribute '***'"),
+        ("{{ node[secret('app/none') ~ 'x'] }}", "no attribute 'x'"),
         ("{{ node.__class__.__mro__ }}", "unsafe"),
         ("{{ ''.__class__.__base__.__subclasses__() }}", "unsafe"),
         ("{{ cycler.__init__.__globals__.os.system('id') }}", "unsafe"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -59,11 +59,7 @@ class Renderer:
                         secrets[reference] = self._secret(reference)
                     except MetalwrightError as error:
                         raise RenderError(f"{what}: {error}") from error
-            try:
-                rendered = self._ask(what, "render", text, {**context, "secrets": secrets})
-            except RenderError as error:
-                raise RenderError(_without(str(error), secrets.values())) from None
-        return str(rendered)
+            return str(self._ask(what, "render", text, {**context, "secrets": secrets}))
 
     def close(self) -> None:
         """End the process. A later call starts another."""
@@ -125,9 +121,3 @@ class Renderer:
             self._process.join()
             self._process.close()
         self._connection = self._process = None
-
-
-def _without(words: str, values: Iterable[str]) -> str:
-    for value in sorted(values, key=len, reverse=True):
-        words = words.replace(value, "***")
-    return words

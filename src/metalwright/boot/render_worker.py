@@ -20,9 +20,13 @@ MEMORY_BYTES_MAX = 128 * 1024 * 1024
 TEXT_CHARACTERS_MAX = 1_000_000
 """The longest text that comes out of one template."""
 
+ERROR_CHARACTERS_MAX = 400
+"""The most of an error that is told."""
+
 
 def serve(connection: Connection) -> None:
-    """Answer requests `(kind, text, context)` with `("ok", value)` or `("error", words)`.
+    """Answer requests `(kind, text, context)` with `("ok", value)` or `("error", words)`; no secret
+    is in the words.
 
     `kind` is `render` (the value is the text) or `secrets` (the references that the template asks
     for, as literal text, sorted).
@@ -43,11 +47,11 @@ def serve(connection: Connection) -> None:
         except MemoryError:
             answer = ("error", f"needs more than {MEMORY_BYTES_MAX // 1024 // 1024} MiB of memory")
         except (TemplateError, SecurityError) as error:
-            answer = ("error", _words(error))
+            answer = ("error", _words(error, context))
         except RecursionError:
             answer = ("error", "is nested too deeply")
         except Exception as error:  # noqa: BLE001  a template may divide by zero; it is its author's
-            answer = ("error", f"{type(error).__name__}: {str(error)[:200]}")
+            answer = ("error", f"{type(error).__name__}: {_said(error, context)}")
         connection.send(answer)
 
 
@@ -96,6 +100,17 @@ def _secrets(
 _ANSWERS: Mapping[str, Callable[..., Any]] = {"render": _render, "secrets": _secrets}
 
 
-def _words(error: TemplateError) -> str:
+def _words(error: TemplateError, context: Mapping[str, Any]) -> str:
     line = f"line {error.lineno}: " if isinstance(error, TemplateSyntaxError) else ""
-    return f"{line}{str(error)[:400]}"
+    return f"{line}{_said(error, context)}"
+
+
+def _said(error: Exception, context: Mapping[str, Any]) -> str:
+    """What an error says, without secrets. They are taken out before it is cut, since a part of one
+    would not be found, and as Python shows them too: Jinja quotes a name that is not there.
+    """
+    words = str(error)
+    values = [value for value in context.get("secrets", {}).values() if value]
+    for value in sorted({*values, *(repr(value)[1:-1] for value in values)}, key=len, reverse=True):
+        words = words.replace(value, "***")
+    return words[:ERROR_CHARACTERS_MAX]

@@ -51,15 +51,17 @@ def kernel(
     be over; without a `service` that is the end of the script.
 
     Raises:
-        ScriptError: an argument that iPXE would take for its own, or all of them too long.
+        ScriptError: an argument that iPXE would take for its own, or all of them too long. It is
+            named by its place among `arguments`: its text may hold a secret.
     """
     named = [f"initrd={name}" for name in initrds]
     line = " ".join([*named, *arguments])
-    for argument in arguments:
+    for place, argument in enumerate(arguments, 1):
         if _UNSAFE.search(argument):
             raise ScriptError(
-                f"the kernel argument {argument!r} has a space, a character that is not printable"
-                " ASCII, or something that iPXE would take for its own (${, #, ||, &&)"
+                f"kernel argument number {place}, as it is rendered, has a space, a character that"
+                " is not printable ASCII, or something that iPXE would take for its own"
+                " (${, #, ||, &&)"
             )
     if len(line) > COMMAND_LINE_MAX:
         raise ScriptError(
