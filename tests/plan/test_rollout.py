@@ -186,6 +186,21 @@ def test_a_node_without_the_label_is_in_the_last_wave(world):
     finish(world)
 
 
+@pytest.mark.parametrize("canaries", [0, 1])
+def test_an_empty_label_is_a_value_like_any_other(canaries):
+    world = made(waves=Waves(label="rack"), canaries=canaries)
+    for name in ("n-2", "n-9"):
+        world.fleet.node(name, labels={"rack": ""})
+    edit(world)
+    assert only(world).waves[canaries] == ("n-2", "n-9")
+    assert {name for wave in only(world).waves for name in wave} == world.memory.keys()
+    finish(world)
+    world = made(waves=Waves(label="rack"), canaries=canaries)
+    world.fleet.node("n-[1-10]", labels={"rack": ""})
+    edit(world)
+    finish(world)
+
+
 def test_bookings_drift_and_pools_without_a_strategy_are_not_rolled_out(world):
     world.fleet.assignment("loan", "ci", "n-1", "other")
     world.fleet.node("m-[1-3]")

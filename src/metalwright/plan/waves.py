@@ -22,9 +22,9 @@ def divide(
     """The waves, the canaries first; within each the natural order of names.
 
     Those that are away come last, so that the first wave has nodes that can go. A wave by label is
-    one value of it; the nodes without that label are the last wave, but for waves that are away as
-    a whole. Members that were `begun` already are the first wave, all of them, filled up to the
-    number of canaries.
+    one value of it, an empty one as well; the nodes without that label are the last wave, but for
+    waves that are away as a whole. Members that were `begun` already are the first wave, all of
+    them, filled up to the number of canaries.
     """
     tried = [name for name in members if name in begun]
     ordered = sorted(set(members).difference(tried), key=lambda name: (away(name), natural(name)))
@@ -46,5 +46,6 @@ def _by_label(names: list[str], label: str, inventory: Inventory) -> list[list[s
         value = inventory.nodes[name].metadata.labels.get(label)
         found.setdefault(value, []).append(name)
     last = found.pop(None, None)
-    waves = [found[value] for value in sorted((one for one in found if one), key=natural)]
+    values = sorted((one for one in found if one is not None), key=natural)
+    waves = [found[value] for value in values]
     return waves if last is None else [*waves, last]
