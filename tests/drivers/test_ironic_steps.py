@@ -12,7 +12,6 @@ from metalwright.drivers.ironic_record import (
     AT_WORK,
     Mark,
     Record,
-    failed_since,
     progress_of,
     record_of,
 )
@@ -201,17 +200,6 @@ def test_a_wipe_is_one_step_of_its_level_and_done_only_after_a_change_of_state()
     assert replace(after, state="available").wiped is None
     with pytest.raises(PermanentError, match="level"):
         wipe_step(before, replace(WIPE, argument="paint it"))
-
-
-def test_a_history_that_cannot_be_read_is_no_proof() -> None:
-    since = "2026-11-20T08:00:00+00:00"
-    error = {"severity": "ERROR", "created_at": "2026-11-20T08:05:00+00:00"}
-    assert not failed_since({"history": []}, since)
-    assert not failed_since({"history": [error]}, "2026-11-20T09:00:00+00:00")
-    assert failed_since({"history": [error]}, since)
-    for broken in (None, {}, {"history": [{"severity": "ERROR"}]}, {"history": [1]}):
-        assert failed_since(broken, since)
-    assert failed_since({"history": [error]}, "not a time")
 
 
 def test_power_that_is_on_its_way_is_not_ordered_twice() -> None:

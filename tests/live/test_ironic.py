@@ -204,6 +204,10 @@ def test_a_failed_wipe_is_no_wipe_and_the_maintenance_after_it_is_left_to_people
         until_still(ironic, "w01")
     assert driver.observe(node, 20).last_wipe == "op-w"
     assert [w for _, name, w in ironic.book("erase") if name == "w01"] == ["full"]
+    told = ironic.call("GET", "/v1/nodes/w01/history?detail=true")["history"]
+    ends = [each["event"] for each in told if each["event_type"] == "manual_cleaning_end"]
+    assert ["aborted" in said for said in ends] == [True, False], ends
+    assert "completed successfully" in ends[1], "what a wipe is proven by"
 
 
 def test_a_failed_wipe_that_a_person_tidied_up_in_ironic_is_still_no_wipe(ironic: Ironic) -> None:

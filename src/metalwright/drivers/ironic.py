@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +21,13 @@ from metalwright.drivers.contract import Clock, SecretSource
 from metalwright.drivers.ironic_api import IronicApi, Place
 from metalwright.drivers.ironic_boots import AsWritten, Boots
 from metalwright.drivers.ironic_deploy import Interfaces
+from metalwright.drivers.ironic_history import QUESTION, Proof, proof_of
 from metalwright.drivers.ironic_listing import Listing
 from metalwright.drivers.ironic_record import (
     ACTIVE,
     FIELDS,
     Mark,
     Record,
-    failed_since,
     reading_of,
     record_of,
     unreported,
@@ -43,6 +43,7 @@ from metalwright.drivers.ironic_steps import (
 )
 from metalwright.errors import (
     CredentialsError,
+    DriverError,
     NotBegunError,
     PermanentError,
     SettingsError,
@@ -219,11 +220,15 @@ class IronicDriver:
         return self._proven(record_of(found), until)
 
     def _proven(self, record: Record, until: float) -> Record:
-        """The record with its wipe, where Ironic's history of the node knows of no failure."""
-        if record.wiped is None or record.wiped != record.mark.operation:
+        """The record with its wipe only where Ironic's history of the node proves that."""
+        if record.wiped is None:
             return record
-        history = self._api.get(f"/nodes/{record.uuid}/history", until, {"detail": "true"})
-        return replace(record, wipe=Mark()) if failed_since(history, record.wipe.wished) else record
+        history = self._api.get(f"/nodes/{record.uuid}/history", until, QUESTION)
+        proof = proof_of(history, record.wipe.wished, record.wipe.step)
+        if proof is Proof.WIPED:
+            return record
+        asked = record.mark == Mark(operation=record.wipe.operation, wished="wipe")
+        return replace(record, wipe=Mark(), unproven=asked and proof is Proof.NONE)
 
     def _order(self, record: Record, step: Step, until: float) -> None:
         """Patch, then order. A patch by itself changes nothing about the machine."""
@@ -235,7 +240,13 @@ class IronicDriver:
             except TemporaryError as error:
                 raise NotBegunError(str(error)) from error.__cause__
         if step.path:
-            self._api.send("PUT", f"/nodes/{record.uuid}/{step.path}", step.body, until)
+            try:
+                self._api.send("PUT", f"/nodes/{record.uuid}/{step.path}", step.body, until)
+            except (NotBegunError, PermanentError):
+                if step.undo:
+                    with suppress(DriverError):  # the history tells as well
+                        self._api.send("PATCH", f"/nodes/{record.uuid}", list(step.undo), until)
+                raise
         if step.makes_room:
             raise NotBegunError(f"Ironic first ends what it was at: {record.state}")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from metalwright.drivers.ironic_history import UNPROVEN
 from metalwright.errors import DriverError, PermanentError, TemporaryError
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import BootProgress, Identity, Phase, Power, Progress, Reading
@@ -80,18 +81,22 @@ _POWERS: Final = frozenset({None, "error", *_POWER})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
     """What Metalwright wrote into a node: whose wish it is, and what was wished. Of an instance
-    that the boot service serves also the attempt, and whether its system reports by itself.
+    that the boot service serves also the attempt, and whether its system reports by itself; of a
+    wipe the clean step.
     """
 
     operation: str = ""
     wished: str = ""
+    step: str = ""
     attempt: int | None = None
     reports: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One node of Ironic's. `mark` is of what was asked last, `deployed` of the instance."""
+    """One node of Ironic's. `mark` is of what was asked last, `deployed` of the instance; a wipe
+    that Ironic is not at any more, and of whose end it says nothing, is `unproven`.
+    """
 
     uuid: str
     name: str
@@ -110,6 +115,7 @@ class Record:
     mark: Mark = Mark()
     deployed: Mark = Mark()
     wipe: Mark = Mark()
+    unproven: bool = False
 
     @property
     def at_work(self) -> bool:
@@ -126,8 +132,8 @@ class Record:
 
     @property
     def wiped(self) -> str | None:
-        """The operation whose wipe has ended: Ironic has taken the node through cleaning, and given
-        it back, since the wipe was marked. It ended well only where `failed_since` knows nothing.
+        """The operation whose wipe may have ended: Ironic has taken the node somewhere, and given
+        it back, since the wipe was marked. Only its history proves it (`ironic_history`).
         """
         cleaned = self.state == MANAGEABLE and self.updated_at not in ("", self.wipe.wished)
         return self.wipe.operation if cleaned and self.wipe.operation else None
@@ -164,24 +170,6 @@ def record_of(found: object) -> Record:
         deployed=_mark(_mapping(found.get("instance_info")).get(MARK), "template_digest"),
         wipe=_mark(extra.get(WIPE_MARK), "since"),
     )
-
-
-def failed_since(history: object, since: str) -> bool:
-    """Whether Ironic's history of a node has an error from this instant on: a cleaning that failed,
-    and was tidied up by somebody, looks like one that ended well. What cannot be read failed.
-    """
-    entries = history.get("history") if isinstance(history, Mapping) else None
-    if not isinstance(entries, list):
-        return True
-    try:
-        begun = datetime.fromisoformat(since)
-        return any(
-            datetime.fromisoformat(each["created_at"]) >= begun
-            for each in entries
-            if each.get("severity") == "ERROR"
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return True
 
 
 def reading_of(record: Record, macs: tuple[str, ...], asked_at: datetime) -> Reading:
@@ -230,6 +218,8 @@ def progress_of(record: Record) -> Progress | None:
         phase, words = Phase.FAILED, f"Ironic: {record.state}: {_short(record.last_error)}"
     elif record.state == ENROLL and record.last_error:
         phase, words = Phase.FAILED, f"Ironic cannot manage it: {_short(record.last_error)}"
+    elif record.unproven:
+        phase, words = Phase.FAILED, UNPROVEN
     elif record.at_work:
         phase, words = Phase.WORKS, f"is {record.state} in Ironic"
     elif record.state == ACTIVE and here and record.power == "power on":
@@ -265,6 +255,7 @@ def _mark(found: object, wished: str) -> Mark:
     return Mark(
         operation=_text(values.get("operation")),
         wished=_text(values.get(wished)),
+        step=_text(values.get("step")),
         attempt=attempt if isinstance(attempt, int) else None,
         reports=values.get("reports") is True,
     )

@@ -64,11 +64,13 @@ _POWER_TARGETS: Final[Mapping[EffectKind, str]] = FrozenDict(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One order: JSON patches of the node first (if any), then a PUT to `path` (if any). One that
-    only `makes_room` ends what Ironic was at for somebody else; nothing of ours is begun by it.
+    """One order: JSON patches of the node first (if any), then a PUT to `path` (if any). Where the
+    PUT is refused, `undo` takes back what the patches said of it. One that only `makes_room` ends
+    what Ironic was at for somebody else; nothing of ours is begun by it.
     """
 
     patch: tuple[Json, ...] = ()
+    undo: tuple[Json, ...] = ()
     path: str = ""
     body: Json | None = None
     makes_room: bool = False
@@ -108,10 +110,14 @@ def wipe_step(record: Record, effect: Effect) -> Step:
         raise PermanentError(f"Ironic cannot wipe at the level {effect.argument!r}")
     _await_turn(record)
     if record.state == MANAGEABLE:
-        mark = {"operation": operation, "since": record.updated_at}
-        step = {"interface": "deploy", "step": WIPE_STEPS[effect.argument]}
-        patch = (*_marking(record, operation, "wipe"), _add(f"/extra/{WIPE_MARK}", mark))
-        return Step(patch=patch, path="states/provision", body=_provision("clean", [step]))
+        step = WIPE_STEPS[effect.argument]
+        mark = {"operation": operation, "since": record.updated_at, "step": step}
+        return Step(
+            patch=(*_marking(record, operation, "wipe"), _add(f"/extra/{WIPE_MARK}", mark)),
+            undo=(_add(f"/extra/{WIPE_MARK}", {}),),
+            path="states/provision",
+            body=_provision("clean", [{"interface": "deploy", "step": step}]),
+        )
     if record.state == AVAILABLE:
         return _order(record, operation, "wipe", "manage")
     return _towards_bare(record, operation, "wipe")
