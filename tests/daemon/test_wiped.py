@@ -76,4 +76,4 @@ def test_a_wipe_that_git_takes_back_is_followed_by_another_and_not_by_a_reboot(r
         until("as desired")
         last = fleet.store.operations("n1", 1)[0]
         assert (last.verb, last.state) == (Verb.REBUILD, OperationState.ACTIVE)
-        assert not fleet.store.memory().nodes["n1"].wiped
+        assert not fleet.store.memory().nodes["n1"].overwritten

@@ -690,9 +690,16 @@ RESTORED = (
         caught_by="tests/store/test_wiped.py",
     ),
     Mutant(
+        bug="an installation that was begun is forgotten",
+        file="store/ledger.py",
+        before="(kind is EffectKind.POWER_ON and installs)",
+        after="(kind is EffectKind.POWER_ON and not kind)",
+        caught_by="tests/store/test_wiped.py",
+    ),
+    Mutant(
         bug="disks that a wipe was begun on are only booted",
         file="plan/difference.py",
-        before="    if case.remembered.wiped:\n        return Verb.REBUILD\n",
+        before="    if case.remembered.overwritten:\n        return Verb.REBUILD\n",
         after="",
         caught_by=PLAN
         + "test_make.py::test_disks_that_a_wipe_was_begun_on_are_made_anew_although_git_went_back",

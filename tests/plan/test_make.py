@@ -430,13 +430,13 @@ def test_disks_that_a_wipe_was_begun_on_are_made_anew_although_git_went_back(wor
     """As it was: the same tenancy, and the template that the record has."""
     lend(world, template="wiped", template_edits="immediate")
     world.nothing_left()
-    world.interrupted("n-1", wiped=True)
+    world.interrupted("n-1", overwritten=True)
     blocked = world.blocked("n-1")
     assert (blocked.reason, blocked.verb) == (BlockedReason.DATA_LOSS_NOT_CONSENTED, Verb.REBUILD)
     lend(world, template="wiped", template_edits="immediate", data_loss_consent=True)
     action = world.action("n-1")
     assert (action.verb, action.destroys_data) == (Verb.REBUILD, True)
-    assert action.reasons[0].observed == "unknown, a wipe was begun"
+    assert action.reasons[0].observed == "unknown, its disks were being overwritten"
     world.nothing_left()
 
 
@@ -446,15 +446,15 @@ def test_a_plan_that_boots_disks_that_a_wipe_was_begun_on_is_refused(world):
     world.interrupted("n-1")
     plan = world.plan()
     assert world.action("n-1").verb is Verb.REBOOT
-    world.remember("n-1", wiped=True)
+    world.remember("n-1", overwritten=True)
     said = check(plan, *world.values())
-    assert "n-1: boots as it was although a wipe of it was begun" in said
+    assert "n-1: boots as it was although its disks were being overwritten" in said
 
 
 def test_a_tenancy_that_is_left_after_a_wipe_was_begun_is_left_all_the_same(world):
     lend(world, template="wiped")
     world.nothing_left()
-    world.interrupted("n-1", wiped=True)
+    world.interrupted("n-1", overwritten=True)
     del world.fleet.assignments["loan"]
     world.commit()
     assert world.action("n-1").verb is Verb.UNDEPLOY

@@ -240,7 +240,7 @@ class World:
             former=None,
             operation=None,
             failed=None,
-            wiped=False,
+            overwritten=False,
         )
         on = target.power is PowerState.ON
         template = target.template

@@ -235,8 +235,9 @@ class NodeMemory:
     tells whether a tenancy was being left, so that restarting what was interrupted destroys nothing
     of the tenancy that still holds the machine. `failed` is the last operation when it failed, or
     was cancelled by an operator, and nothing succeeded since. `failures` counts the operations that
-    failed in a row, whatever they were for. `wiped` says that a wipe of the disks was begun since
-    the node was brought to something, or adopted, last: they may be empty, whatever it was before.
+    failed in a row, whatever they were for. `overwritten` says that a wipe of the disks, or an
+    installation onto them, was begun since the node was brought to something, or adopted, last:
+    they may be empty or half written, whatever it was before.
     """
 
     node: str
@@ -249,7 +250,7 @@ class NodeMemory:
     failures: int = 0
     hold: LocalHold | None = None
     quarantine: Quarantined | None = None
-    wiped: bool = False
+    overwritten: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,10 +131,10 @@ def _needed(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
 
 
 def _made_anew(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
-    """Disks that a wipe was begun on are never taken for what they were."""
+    """Disks that a wipe or an installation was begun on are never taken for what they were."""
     boots = wanted.target.template is not None and action.verb not in WIPING
-    if boots and facts.memory.nodes[action.node].wiped:
-        yield "boots as it was although a wipe of it was begun"
+    if boots and facts.memory.nodes[action.node].overwritten:
+        yield "boots as it was although its disks were being overwritten"
 
 
 def _undone(node: str, facts: Facts) -> bool:

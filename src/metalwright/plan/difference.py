@@ -24,7 +24,7 @@ from metalwright.plan.tenancy import ASSIGNMENT, same_tenancy
 from metalwright.plan.verbs import POWERS_OFF, destroys_data, into, wakes
 
 UNKNOWN = "unknown"
-WIPED = "unknown, a wipe was begun"
+OVERWRITTEN = "unknown, its disks were being overwritten"
 
 Shift = tuple[str, str, str]
 """A field, its old and its new value."""
@@ -152,12 +152,12 @@ def _verb_within(case: Case, edited: tuple[FieldEdit, ...] | None, *, certain: b
     """The verb within one tenancy.
 
     Not `certain` means that an operation was interrupted: then the least that brings the machine
-    back is done, and what is on its disks is kept. Where a wipe was begun, nobody knows what that
-    is: the machine is made anew, however little git wants otherwise.
+    back is done, and what is on its disks is kept. Where a wipe or an installation was begun, nobody
+    knows what that is: the machine is made anew, however little git wants otherwise.
     """
     if edited is None:
         return into(case.wanted.target)
-    if case.remembered.wiped:
+    if case.remembered.overwritten:
         return Verb.REBUILD
     needed = class_of(edited)
     if needed is ChangeClass.REPROVISION:
@@ -201,7 +201,7 @@ def _difference(case: Case, verb: Verb, reasons: tuple[Reason, ...], **flags: bo
 
 def _anew(case: Case) -> tuple[Reason, ...]:
     field, text = _what(case.wanted.target)
-    found, source = WIPED if case.remembered.wiped else UNKNOWN, case.wanted.source
+    found, source = OVERWRITTEN if case.remembered.overwritten else UNKNOWN, case.wanted.source
     return (Reason(field=field, desired=text, observed=found, cause=Cause.GIT, source=source),)
 
 

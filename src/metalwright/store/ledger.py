@@ -22,6 +22,7 @@ from metalwright.model.operation import (
     EffectKind,
     Operation,
     OperationState,
+    Stage,
     Verb,
 )
 from metalwright.model.rollout import ROLLOUT_OVER
@@ -138,11 +139,14 @@ class Ledger(Pages):
         return True
 
     def _write_step(self, operation: Operation) -> None:
-        """Write a running operation. From the intent of a wipe on, whatever becomes of it, nobody
-        knows what the disks have, until the node is brought to something or adopted anew.
+        """Write a running operation. From the intent of a wipe on, or to start an installer,
+        whatever becomes of it, nobody knows what the disks have, until the node is brought to
+        something or adopted anew.
         """
         self.write_operation(operation)
-        if operation.intent is not None and operation.intent.kind is EffectKind.WIPE:
+        kind = operation.intent.kind if operation.intent is not None else None
+        installs = Stage.INSTALLING in operation.stages
+        if kind is EffectKind.WIPE or (kind is EffectKind.POWER_ON and installs):
             self.update_node(operation.node, {"wiped": 1})
 
     def retry(self, operation: Operation, at: datetime, detail: str) -> bool:

@@ -117,7 +117,7 @@ def _node(row: Row[Any], found: Mapping[str, Target], written: Written) -> NodeM
         adopted_by=row.adopted_by,
         applied=None if row.in_doubt else known_as,
         former=known_as if row.in_doubt else None,
-        wiped=bool(row.wiped),
+        overwritten=bool(row.wiped),
         operation=busy,
         failed=failed,
         failures=row.failures,
