@@ -102,7 +102,11 @@ RUNS_OLD = Mark(operation="o0", wished=OLD)
         (record("deploy failed", deployed=RUNS_OURS), operation(), "deleted"),
         (record("error"), operation(), "deleted"),
         (record("clean failed"), operation(), "manage"),
-        (record("wait call-back", deployed=RUNS_OLD), operation(), "deleted"),
+        (
+            record("wait call-back", deployed=RUNS_OLD, automated_clean=False),
+            operation(),
+            "deleted",
+        ),
         (record("active", deployed=RUNS_SAME), operation(Verb.REBOOT), "power on"),
         (record("active", deployed=RUNS_OLD), operation(Verb.REBOOT), "deleted"),
         (record("active", deployed=RUNS_OLD), operation(Verb.REBOOT, Method.DISK), "power on"),
@@ -213,8 +217,23 @@ def test_power_that_is_on_its_way_is_not_ordered_twice() -> None:
 
 
 def test_a_former_deployment_that_waits_is_ended_without_writing_into_the_node() -> None:
-    step = boot(record("wait call-back", deployed=RUNS_OLD), operation())
+    waits = record("wait call-back", deployed=RUNS_OLD, automated_clean=False)
+    step = boot(waits, operation())
     assert step == Step(path="states/provision", body={"target": "deleted"}, makes_room=True)
+
+
+@pytest.mark.parametrize("cleans", [None, True])
+def test_a_deployment_that_waits_and_whose_end_could_erase_the_disks_is_left_to_people(
+    cleans: bool | None,
+) -> None:
+    theirs = record("wait call-back", power="power on", automated_clean=cleans)
+    for order in (
+        lambda: boot(theirs, operation()),
+        lambda: wipe_step(theirs, WIPE),
+        lambda: power_step(replace(theirs, deployed=RUNS_OLD), EffectKind.POWER_OFF),
+    ):
+        with pytest.raises(PermanentError, match="end it in Ironic"):
+            order()
 
 
 @pytest.mark.parametrize(

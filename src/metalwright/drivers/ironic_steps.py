@@ -92,7 +92,7 @@ def power_step(record: Record, kind: EffectKind, soft_timeout_s: int | None = No
         return DONE
     if record.state == DEPLOY_WAIT and record.deployed.operation and level == "power off":
         # An installer of ours waits to be heard: there is no system yet to shut down.
-        return Step(path="states/provision", body={"target": "deleted"})
+        return Step(path="states/provision", body=_undeployed(record))
     _await_turn(record)
     body: Json = {"target": target}
     if kind is EffectKind.SOFT_POWER_OFF and soft_timeout_s is not None:
@@ -209,12 +209,22 @@ def _is_to_be_deployed(
 def _towards_bare(record: Record, operation: str, effect: str) -> Step:
     """From an instance, or from a failure, to `available` or `manageable`, erasing nothing."""
     if record.state == DEPLOY_WAIT:  # Ironic lets nothing be written into such a node
-        return Step(path="states/provision", body=_provision("deleted"), makes_room=True)
+        return Step(path="states/provision", body=_undeployed(record), makes_room=True)
     if record.state in _TEARS_DOWN:
         return _order(record, operation, effect, "deleted")
     if record.state in _MANAGES:
         return _order(record, operation, effect, "manage")
     raise PermanentError(f"Ironic has it in the state {record.state!r}, which is left to people")
+
+
+def _undeployed(record: Record) -> Json:
+    """What ends a deployment that waits; never one after which Ironic could erase the disks."""
+    if record.automated_clean is not False:
+        raise PermanentError(
+            "somebody else's deployment waits in Ironic (wait call-back), and to end it could erase"
+            " the disks (automated_clean): end it in Ironic"
+        )
+    return _provision("deleted")
 
 
 def _adopt(record: Record, operation: Operation, template: ResolvedTemplate) -> Step:
