@@ -222,3 +222,67 @@ def test_settings_are_reloaded_when_the_file_changes(rig: Rig) -> None:
     before = len(rig.results)
     rig.wait(lambda result: len(rig.results) > before + 1, "two more cycles")
     assert service.settings.observe.interval_s == 0.4
+
+
+ODD = """
+from pathlib import Path
+
+from metalwright.model.observed import Identity, Power, Reading
+from metalwright.model.operation import EffectKind
+
+class Odd:
+    capabilities = frozenset(EffectKind)
+
+    def __init__(self, settings, secrets, clock):
+        self.odd = Path(settings["odd"])
+
+    def observe(self, node, timeout_s):
+        serial = {"https://admin:s3cret@192.0.2.1/"} if self.odd.exists() else node.spec.serial
+        return Reading(power=Power.OFF, identity=Identity(serial=serial))
+
+    def apply(self, node, effect, timeout_s):
+        pass
+
+    def close(self):
+        pass
+"""
+
+
+def test_a_cycle_that_breaks_off_ends_no_daemon_and_is_told_without_its_text(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A driver of somebody else's makes a reading with a value of a type that nobody expects."""
+    site, odd = rig.home / "site", rig.home / "odd"
+    about = site / "odd_bmc-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: odd_bmc\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[metalwright.drivers]\nodd = odd_bmc:Odd\n")
+    (site / "odd_bmc.py").write_text(ODD)
+    monkeypatch.syspath_prepend(site)
+    with rig.config.open("a", encoding="utf-8") as config:
+        config.write(f'[drivers.odd]\nodd = "{odd}"\n')
+    rig.write("nodes.yaml", (rig.inventory / "nodes.yaml").read_text().replace("fake", "odd", 1))
+    rig.commit("A machine of another kind")
+    rig.adopt_all()
+    odd.touch()
+    rig.loan("n1")
+    rig.start()
+    rig.wait(lambda result: "mistake" in result.trouble, "a cycle that broke off")
+    loan = rig.loan("n[1-2]")
+    before = len(rig.results)
+    rig.wait(lambda result: len(rig.results) > before + 1, "cycles after the commit")
+    assert {result.trouble != "" for result in rig.results[before:]} == {True}
+    assert power(rig, "2")["n2"] is Power.OFF
+    with open_fleet(rig.settings(), drive=False, wake=lambda: None) as fleet:
+        kept = fleet.store.fact(FACT_CYCLE)
+    assert kept is not None
+    assert "AttributeError at identity.py:" in json.loads(kept[0])["sentence"]
+    odd.unlink()
+    result = rig.wait(lambda result: result.plan is not None, "a plan once more")
+    assert result.plan is not None
+    assert result.plan.revision.id == loan
+    rig.wait(lambda result: power(rig, "2")["n2"] is Power.ON, "the others carried out")
+    rig.stop()
+    told = capsys.readouterr().err
+    assert "a cycle was broken off" in told
+    assert "s3cret" not in told + kept[0]

@@ -9,7 +9,8 @@ which stays in force while a newer one has errors.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,7 +19,13 @@ from metalwright.daemon.checking import words_of
 from metalwright.daemon.fleet import Fleet, observed_nodes
 from metalwright.daemon.former import Former
 from metalwright.daemon.sentence import sentence_of
-from metalwright.errors import InventoryError, MetalwrightError, PlanError, RepositoryError
+from metalwright.errors import (
+    InventoryError,
+    MetalwrightError,
+    PlanError,
+    RepositoryError,
+    StoreError,
+)
 from metalwright.execute import CycleReport
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.finding import Finding
@@ -73,12 +80,16 @@ class Reconciler:
         self._unread = self._refused = ""
         self.findings: tuple[Finding, ...] = ()
         self._head: str | None = None
+        self._former = Former(fleet)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Empty every cache; what is in force stays so."""
         self._desired: Desired | None = None
         self._memo, self._checked, self._attributed = Memo(), Checked(), Attributed()
         self.planned_until: datetime | None = None
         """When time alone moves something of the last cycle's plan: a rollout that has soaked, a
         node that had to be seen healthy."""
-        self._former = Former(fleet)
         self._blames: dict[tuple[str, tuple[str, ...], str | None], Commit | None] = {}
         self._places: dict[tuple[str, Source], Source] = {}
 
@@ -210,6 +221,16 @@ class Reconciler:
             self._attributed,
         )
 
+    def recover(self) -> None:
+        """After a cycle that was broken off: trust no cache, and go on asking the machines. Else
+        what one of them said, and nobody could plan with, would be its last word.
+        """
+        self._forget()
+        engine = self.fleet.engine
+        if self.inventory is not None and engine is not None:
+            with suppress(StoreError):  # it is away; the next cycle says so
+                self.fleet.sweeper.tick(observed_nodes(self.inventory), engine.busy())
+
     def cycle(self) -> CycleResult:
         """Run one cycle.
 
@@ -276,23 +297,3 @@ def applied_as(wanted: DesiredNode, revision: str, now: datetime) -> Applied:
 
 ANSWERS_MAX = 10_000
 """Answers of git kept, so that a daemon that runs for years does not grow."""
-
-
-def summary(result: CycleResult, findings: Sequence[Finding]) -> str:
-    """The JSON that `mw status` reads: the last cycle of the daemon."""
-    plan = result.plan
-    return json.dumps(
-        {
-            "at": result.at.isoformat(),
-            "sentence": result.sentence,
-            "revision": plan.revision.id if plan is not None else None,
-            "trouble": result.trouble,
-            "alerts": result.alerts,
-            "unpassed": dict(result.unpassed),
-            "findings": [str(finding) for finding in findings][:FINDINGS_SHOWN_MAX],
-        },
-        sort_keys=True,
-    )
-
-
-FINDINGS_SHOWN_MAX = 100

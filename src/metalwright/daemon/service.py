@@ -15,23 +15,12 @@ from pathlib import Path
 from types import FrameType
 
 from metalwright.daemon.alerts import rearm
+from metalwright.daemon.broken import FORESEEN, broken_off, summary, why_of
 from metalwright.daemon.clock import ClockJump, SteadyClock
 from metalwright.daemon.fleet import Fleet, open_fleet, open_repository, sweep_settings
 from metalwright.daemon.log import configure
-from metalwright.daemon.reconcile import (
-    FACT_CYCLE,
-    FACT_IN_FORCE,
-    CycleResult,
-    Reconciler,
-    summary,
-)
-from metalwright.errors import (
-    FencedError,
-    PlanError,
-    RepositoryError,
-    SettingsError,
-    StoreError,
-)
+from metalwright.daemon.reconcile import FACT_CYCLE, FACT_IN_FORCE, CycleResult, Reconciler
+from metalwright.errors import FencedError, RepositoryError, SettingsError, StoreError
 from metalwright.inventory import Repository, watch_repository
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observed
@@ -155,9 +144,8 @@ class Service:
             result = reconciler.cycle()
         except FencedError:
             raise
-        except (PlanError, StoreError, RepositoryError) as error:
-            self.log.error("nothing is started in this cycle", why=str(error))
-            self._stop.wait(FAILED_CYCLE_PAUSE_S)
+        except Exception as error:  # noqa: BLE001  no odd value may end the daemon for good
+            self._broken_off(fleet, reconciler, error)
             return
         self._last = result
         self._say(reconciler, result)
@@ -166,6 +154,20 @@ class Service:
             self._save(fleet, reconciler, result)
         self._prune(fleet, result.at)
         self.on_cycle(result)
+
+    def _broken_off(self, fleet: Fleet, reconciler: Reconciler, error: Exception) -> None:
+        """Say why a cycle was not finished, and go on with the next one."""
+        foreseen = isinstance(error, FORESEEN)
+        said = "nothing is started in this cycle" if foreseen else "a cycle was broken off"
+        self.log.error(said, why=why_of(error))
+        reconciler.recover()
+        result = broken_off(error, fleet.clock())
+        self._last, self._said = result, result.sentence
+        if not isinstance(error, StoreError):
+            self._save(fleet, reconciler, result)
+        if not foreseen:
+            self.on_cycle(result)
+        self._stop.wait(FAILED_CYCLE_PAUSE_S)
 
     def _say(self, reconciler: Reconciler, result: CycleResult) -> None:
         for event in result.report.events if result.report is not None else ():
