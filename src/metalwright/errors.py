@@ -15,8 +15,9 @@ that owns the library, with the cause chained.
     └── DriverError          the hardware did not do what was asked
         ├── TemporaryError   worth another try after a back-off (silence, busy, session slots full)
         │   └── NotBegunError    nothing was begun, and nothing is wrong: it has to wait its turn
-        └── PermanentError   will fail again until someone changes something (credentials,
-        unsupported)
+        └── PermanentError   will fail again until someone changes something (address, secret)
+            ├── CredentialsError     the credentials were refused
+            └── NotSupportedError    the hardware has no such thing
 """
 
 from __future__ import annotations
@@ -86,7 +87,14 @@ class NotBegunError(TemporaryError):
 
 
 class PermanentError(DriverError):
-    """Will fail again until something is changed: not supported, wrong address, unusable answer."""
+    """Will fail again until something is changed: wrong address, no secret, unusable answer."""
+
+
+class NotSupportedError(PermanentError):
+    """The hardware itself has no such thing, and nothing was begun. A machine whose soft power-off
+    fails with this, and with nothing else, is switched off at once: it cannot be asked to shut
+    down.
+    """
 
 
 class CredentialsError(PermanentError):

@@ -18,7 +18,13 @@ from typing import Protocol, TypeVar
 
 import pytest
 
-from metalwright.errors import CredentialsError, PermanentError, TemporaryError
+from metalwright.errors import (
+    CredentialsError,
+    DriverError,
+    NotSupportedError,
+    PermanentError,
+    TemporaryError,
+)
 from metalwright.model.documents import Node
 from metalwright.model.observed import BootDevice, Power, Reading
 from metalwright.model.operation import Effect, EffectKind
@@ -127,6 +133,17 @@ class DriverContract:
         rig.set_power(node, Power.ON)
         rig.driver.apply(node, SOFT_POWER_OFF, rig.timeout_s)
         assert rig.power(node) is Power.OFF
+
+    @pytest.mark.parametrize("trouble", ["silence", "garbage", "wrong_password"])
+    def test_trouble_is_not_taken_for_a_machine_that_cannot_be_shut_down(
+        self, rig: Rig, trouble: str
+    ) -> None:
+        node = rig.nodes[0]
+        rig.set_power(node, Power.ON)
+        getattr(rig, trouble)(node)
+        with pytest.raises(DriverError) as caught:
+            rig.driver.apply(node, SOFT_POWER_OFF, rig.patience_s)
+        assert not isinstance(caught.value, NotSupportedError), "its power would be cut for that"
 
     def test_power_that_is_already_there_is_success_and_disturbs_nobody(self, rig: Rig) -> None:
         node = rig.nodes[0]

@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 from pyghmi.ipmi.private import constants, session
 
+from metalwright.drivers.credentials import Credentials
+from metalwright.drivers.ipmi_answers import translated
 from metalwright.drivers.ipmi_errors import SILENCE, TABLE, meaning_of
-from metalwright.errors import CredentialsError, PermanentError, TemporaryError
+from metalwright.errors import (
+    CredentialsError,
+    NotSupportedError,
+    PermanentError,
+    TemporaryError,
+)
 
 CHASSIS_ANSWER, APPLICATION_ANSWER = 1, 7
 ASKED = {(CHASSIS_ANSWER, 1), (CHASSIS_ANSWER, 2), (CHASSIS_ANSWER, 8), (CHASSIS_ANSWER, 9)}
@@ -67,8 +74,10 @@ def test_a_session_that_times_out_is_raised_as_the_text_none() -> None:
         (constants.rmcp_codes[1], TemporaryError),
         (constants.rmcp_codes[0xB], TemporaryError),
         (constants.rmcp_codes[0x11], PermanentError),
-        ("Invalid command", PermanentError),
-        ("Invalid command for given LUN", PermanentError),
+        ("Invalid command", NotSupportedError),
+        ("Invalid command for given LUN", NotSupportedError),
+        ("Invalid data field in request", NotSupportedError),
+        ("Command not supported in present state", TemporaryError),
         ("Node Busy", TemporaryError),
     ],
 )
@@ -89,3 +98,10 @@ def test_only_what_needs_other_credentials_is_a_matter_of_credentials() -> None:
     words = ("name", "password", "privilege", "role", "integrity", "Kg")
     assert all(any(word in beginning for word in words) for beginning in told)
     assert not told & SILENCE
+
+
+def test_what_a_bmc_does_not_know_at_the_login_says_nothing_of_what_was_asked_for() -> None:
+    login = Credentials(username="ada-lovelace", password="calvin-42", version="1")
+    answer = {"error": "ipmi", "text": "Invalid command", "login": True}
+    assert type(translated("BMC x", answer, login)) is PermanentError
+    assert type(translated("BMC x", answer | {"login": False}, login)) is NotSupportedError

@@ -13,9 +13,18 @@ from typing import Any
 import pytest
 from tests.live.redfish_farm import write_secret
 
-from metalwright.drivers.credentials import Secrets
+from metalwright.drivers.credentials import Credentials, Secrets, SecretsDownError
 from metalwright.drivers.redfish import RedfishDriver
-from metalwright.errors import CredentialsError, PermanentError, SettingsError, TemporaryError
+from metalwright.drivers.secrets_values import SecretError
+from metalwright.errors import (
+    CredentialsError,
+    DriverError,
+    NotBegunError,
+    NotSupportedError,
+    PermanentError,
+    SettingsError,
+    TemporaryError,
+)
 from metalwright.model.documents import Metadata, Node
 from metalwright.model.hardware import Bmc, BmcProtocol, BootMode, NodeSpec
 from metalwright.model.observed import BootDevice, Health, Power
@@ -282,7 +291,7 @@ def test_only_resets_that_set_a_level_are_sent(
     found["PowerState"] = "Off" if effect is POWER_ON else "On"
     found["Actions"]["#ComputerSystem.Reset"]["ResetType@Redfish.AllowableValues"] = offered
     if sent is None:
-        with pytest.raises(PermanentError, match="it offers no"):
+        with pytest.raises(NotSupportedError, match="it offers no"):
             driver.apply(node(bmc), effect, TIMEOUT_S)
         assert bmc.count("POST", "Reset") == 0
     else:
@@ -290,6 +299,42 @@ def test_only_resets_that_set_a_level_are_sent(
         assert [each.body for each in bmc.requests if each.path.endswith("Reset")] == [
             {"ResetType": sent}
         ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (refusal(400, "no", "Base.1.8.ActionParameterValueNotInList"), NotSupportedError),
+        (refusal(400, "no"), PermanentError),
+        (refusal(404, "no"), PermanentError),
+    ],
+)
+def test_only_a_reset_that_the_service_does_not_have_is_not_supported(
+    bmc: RedfishBmc, driver: RedfishDriver, answer: Answer, kind: type
+) -> None:
+    bmc.systems["1"]["PowerState"] = "On"
+    bmc.rules.append(on("POST", "Reset", answer))
+    with pytest.raises(PermanentError) as caught:
+        driver.apply(node(bmc), SOFT_POWER_OFF, TIMEOUT_S)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(SecretsDownError, NotBegunError), (SecretError, PermanentError)]
+)
+def test_a_secret_that_cannot_be_had_now_may_be_had_later(
+    bmc: RedfishBmc, error: type[Exception], kind: type
+) -> None:
+    class Down:
+        def get(self, ref: str) -> Credentials:
+            raise error(f"credentials {ref} (vault): it cannot be asked")
+
+    driver = RedfishDriver(Down())
+    with pytest.raises(DriverError, match="it cannot be asked") as caught:
+        driver.apply(node(bmc), SOFT_POWER_OFF, TIMEOUT_S)
+    driver.close()
+    assert type(caught.value) is kind
+    assert bmc.requests == []
 
 
 def test_a_task_is_begun_and_its_end_is_seen_by_observing(

@@ -13,7 +13,12 @@ from execute_rig import OFF, ON, START, a_target, stages_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metalwright.errors import CredentialsError, PermanentError, TemporaryError
+from metalwright.errors import (
+    CredentialsError,
+    NotSupportedError,
+    PermanentError,
+    TemporaryError,
+)
 from metalwright.execute.advance import decide
 from metalwright.execute.life import again, answered, backoff_s, begin
 from metalwright.execute.situation import (
@@ -515,11 +520,14 @@ def test_what_an_answer_makes_of_an_operation() -> None:
         failed = answered(asked, error, at(12))
         assert (failed.failing, failed.effects) == (True, 1)
     soft = told(power_off(), EffectKind.SOFT_POWER_OFF, acknowledged_at=None)
-    refused = answered(soft, PermanentError("no ACPI"), at(12))
+    refused = answered(soft, NotSupportedError("no ACPI"), at(12))
     assert (refused.failing, refused.stage_deadline_at) == (False, at(12))
     forced = decide(refused, a_situation(15, seen(13, **ON_NOW)))
     assert isinstance(forced, Do), "a machine without a soft power-off is forced at once"
-    assert answered(soft, CredentialsError("no"), at(12)).failing
+    for trouble in (PermanentError("the secret cannot be read"), CredentialsError("no")):
+        failed = answered(soft, trouble, at(12))
+        assert failed.failing, "trouble is no reason to cut the power of a running system"
+        assert isinstance(decide(failed, a_situation(15, seen(13, **ON_NOW))), Fail)
 
 
 def test_an_attempt_begins_with_the_first_stage_and_forgets_the_last_one() -> None:

@@ -30,7 +30,7 @@ from metalwright.drivers.secrets_values import (
     SecretError,
     SecretsDownError,
 )
-from metalwright.errors import PermanentError, SettingsError, TemporaryError
+from metalwright.errors import NotBegunError, PermanentError, SettingsError
 from metalwright.model.fields import CREDENTIALS_PATTERN
 
 __all__ = [
@@ -154,16 +154,16 @@ class _Source(Protocol):
 
 
 def look_up(source: _Source, ref: str) -> Credentials:
-    """The credentials that `ref` names, for a driver.
+    """The credentials that `ref` names, for a driver that has not sent anything yet.
 
     Raises:
-        TemporaryError: a provider cannot be asked now.
+        NotBegunError: a provider cannot be asked now.
         PermanentError: there is no usable secret of that name.
     """
     try:
         return source.get(ref)
     except SecretsDownError as error:
-        raise TemporaryError(str(error)) from error
+        raise NotBegunError(str(error)) from error
     except SettingsError as error:
         raise PermanentError(str(error)) from error
 

@@ -10,7 +10,13 @@ from typing import Any
 
 from metalwright.drivers.credentials import Credentials
 from metalwright.drivers.ipmi_errors import NO_SLOT, SILENCE, meaning_of
-from metalwright.errors import CredentialsError, DriverError, PermanentError, TemporaryError
+from metalwright.errors import (
+    CredentialsError,
+    DriverError,
+    NotSupportedError,
+    PermanentError,
+    TemporaryError,
+)
 from metalwright.model.observed import BootDevice, Health
 
 Answer = dict[str, Any]
@@ -96,6 +102,8 @@ def translated(name: str, answer: Answer, credentials: Credentials) -> DriverErr
     match answer["error"]:
         case "ipmi":
             kind, words = meaning_of(text)
+            if kind is NotSupportedError and answer.get("login"):
+                kind = PermanentError  # it is the login that it cannot, not what was asked for
         case "missing":
             kind, words = PermanentError, "pyghmi is missing: pip install 'metalwright[ipmi]'"
         case "address":

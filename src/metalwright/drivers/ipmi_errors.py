@@ -7,7 +7,13 @@ codes (table 5-2). A text that is not in the table is worth another try and is s
 
 from __future__ import annotations
 
-from metalwright.errors import CredentialsError, DriverError, PermanentError, TemporaryError
+from metalwright.errors import (
+    CredentialsError,
+    DriverError,
+    NotSupportedError,
+    PermanentError,
+    TemporaryError,
+)
 
 Meaning = tuple[type[DriverError], str]
 
@@ -80,14 +86,14 @@ TABLE: dict[str, Meaning] = {
         "it has no IPMI 2.0 over LAN",
     ),
     "Unable to transmit to specified address": (TemporaryError, "its address does not resolve"),
-    "Invalid command": (PermanentError, "it does not know the command"),
+    "Invalid command": (NotSupportedError, "it does not know the command"),
     "Request data": (PermanentError, "it refused the length of the request"),
-    "Parameter out of range": (PermanentError, "it refused a value"),
+    "Parameter out of range": (NotSupportedError, "it refused a value"),
     "Parameter not supported": (PermanentError, "it has no boot flags"),
     "Attempt to write read-only parameter": (PermanentError, "its boot flags are read-only"),
-    "Invalid data field in request": (PermanentError, "it refused a value"),
+    "Invalid data field in request": (NotSupportedError, "it refused a value"),
     "Cannot execute command because subfunction disabled": (
-        PermanentError,
+        NotSupportedError,
         "the function is switched off in it",
     ),
 }

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from metalwright.drivers.contract import SecretSource
-from metalwright.drivers.credentials import Credentials
+from metalwright.drivers.credentials import Credentials, look_up
 from metalwright.drivers.ironic_record import without_tokens
 from metalwright.errors import (
     CredentialsError,
     DriverError,
     NotBegunError,
+    NotSupportedError,
     PermanentError,
     SettingsError,
     TemporaryError,
@@ -40,6 +41,9 @@ WORDS_MAX: Final = 400
 
 _MOVED_ON: Final = "while it is in state"
 """In the text of a 400: the order does not fit the state that the node has come to meanwhile."""
+
+_NO_SUCH_POWER: Final = "does not support the power state"
+"""In the text of a 400: the node's power interface has no soft power-off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,10 +170,7 @@ class IronicApi:
     def _credentials(self) -> Credentials | None:
         if not self._place.credentials:
             return None
-        try:
-            return self._secrets.get(self._place.credentials)
-        except SettingsError as error:
-            raise PermanentError(str(error)) from error
+        return look_up(self._secrets, self._place.credentials)
 
     def _translated(self, ask: Callable[[], Any]) -> Any:
         """What `ask` gives; whatever its libraries raise, as an error of ours."""
@@ -261,6 +262,8 @@ def _error(name: str, status: int, words: str) -> DriverError:
         return NotBegunError(said)
     if status >= 500 or (status == 400 and _MOVED_ON in words):
         return TemporaryError(said)
+    if status == 400 and _NO_SUCH_POWER in words:
+        return NotSupportedError(said)
     return PermanentError(said)
 
 

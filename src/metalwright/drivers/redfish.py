@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from metalwright.drivers.contract import SecretSource
-from metalwright.drivers.credentials import Credentials
+from metalwright.drivers.credentials import Credentials, look_up
 from metalwright.drivers.redfish_actions import Override, set_boot_override, set_power
 from metalwright.drivers.redfish_errors import translated
 from metalwright.drivers.redfish_http import Exchange
@@ -238,10 +238,7 @@ class RedfishDriver:
     def _credentials(self, node: Node, bmc: Bmc) -> Credentials:
         if bmc.credentials is None:
             raise PermanentError(f"node {node.metadata.name} names no credentials for its bmc")
-        try:
-            return self._secrets.get(bmc.credentials)
-        except SettingsError as error:
-            raise PermanentError(str(error)) from error
+        return look_up(self._secrets, bmc.credentials)
 
 
 def _bmc_of(node: Node) -> Bmc:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from metalwright.drivers.redfish_errors import said_by
 from metalwright.drivers.redfish_http import Exchange
 from metalwright.drivers.redfish_reading import power_of
-from metalwright.errors import PermanentError
+from metalwright.errors import NotSupportedError
 from metalwright.model.observed import Power
 from metalwright.model.operation import EffectKind
 
@@ -22,6 +23,14 @@ _RESETS: Final[Mapping[EffectKind, tuple[str, ...]]] = {
     EffectKind.POWER_OFF: ("ForceOff",),
     EffectKind.SOFT_POWER_OFF: ("GracefulShutdown",),
 }
+
+_NOT_OFFERED: Final = (
+    "ActionNotSupported",
+    "ActionParameterNotSupported",
+    "ActionParameterValueNotInList",
+    "PropertyValueNotInList",
+)
+"""In a refusal (400) of a reset type that the service does not have (DMTF DSP0266, Base)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ def set_power(exchange: Exchange, path: str, kind: EffectKind) -> None:
     A service that refuses what has come about meanwhile, as many do with 409, is right.
 
     Raises:
-        PermanentError: the service does not offer it.
+        NotSupportedError: the service does not offer it.
         ExchangeError, sushy.exceptions.SushyError: it did not acknowledge it.
     """
     from sushy.exceptions import HTTPError
@@ -51,12 +60,15 @@ def set_power(exchange: Exchange, path: str, kind: EffectKind) -> None:
     offered = {each.value: each for each in system.get_allowed_reset_system_values()}
     reset = next((offered[name] for name in _RESETS[kind] if name in offered), None)
     if reset is None:
-        raise PermanentError(f"it offers no {' or '.join(_RESETS[kind])} to {kind.value}")
+        raise NotSupportedError(f"it offers no {' or '.join(_RESETS[kind])} to {kind.value}")
     try:
         system.reset_system(reset)
-    except HTTPError:
-        if power_of(exchange.get(path).json()) is not wanted:
-            raise
+    except HTTPError as error:
+        if power_of(exchange.get(path).json()) is wanted:
+            return
+        if error.status_code == 400 and any(each in said_by(error) for each in _NOT_OFFERED):
+            raise NotSupportedError(f"it does not know {reset.value} (HTTP 400)") from None
+        raise
 
 
 def set_boot_override(exchange: Exchange, path: str, override: Override) -> None:

@@ -21,13 +21,14 @@ from metalwright.drivers.contract import (
     DriverFactory,
     SecretSource,
 )
+from metalwright.drivers.credentials import SecretsDownError
 from metalwright.drivers.fake import FakeDriver
 from metalwright.drivers.fake_faults import parse_faults
 from metalwright.drivers.ipmi import FORMER_CREDENTIALS_S, IpmiDriver
 from metalwright.drivers.ironic import open_ironic
 from metalwright.drivers.redfish import RedfishDriver
 from metalwright.drivers.wol import PORT, WolDriver
-from metalwright.errors import DriverError, PermanentError, SettingsError
+from metalwright.errors import DriverError, PermanentError, SettingsError, TemporaryError
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.hardware import DRIVER_PATTERN, DRIVERS
@@ -120,6 +121,8 @@ class GuardedDriver:
             yield
         except DriverError:
             raise
+        except SecretsDownError as error:
+            raise TemporaryError(str(error)) from None
         except SettingsError as error:  # a secret that is not there
             raise PermanentError(str(error)) from None
         except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises

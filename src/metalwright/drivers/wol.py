@@ -13,7 +13,12 @@ import threading
 from collections.abc import Sequence
 from typing import Final
 
-from metalwright.errors import PermanentError, SettingsError, TemporaryError
+from metalwright.errors import (
+    NotSupportedError,
+    PermanentError,
+    SettingsError,
+    TemporaryError,
+)
 from metalwright.model.documents import Node
 from metalwright.model.observed import BootDevice, Reading
 from metalwright.model.operation import Effect, EffectKind
@@ -82,7 +87,7 @@ class WolDriver:
         """
         self._check_open()
         if effect.kind not in self.capabilities:
-            raise PermanentError(f"Wake-on-LAN cannot {effect.kind.value}")
+            raise NotSupportedError(f"Wake-on-LAN cannot {effect.kind.value}")
         if effect.kind is EffectKind.POWER_ON:
             self._wake(magic_packet(mac_to_wake(node)), timeout_s)
         elif effect.argument not in list(BootDevice):

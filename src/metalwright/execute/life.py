@@ -6,10 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from metalwright.errors import (
-    CredentialsError,
-    DriverError,
     MetalwrightError,
     NotBegunError,
+    NotSupportedError,
     TemporaryError,
     mistake_of,
 )
@@ -47,8 +46,8 @@ def answered(operation: Operation, error: Exception | None, at: datetime) -> Ope
         return altered(waits, intent=None, seen_at=at) if soft else waits
     if isinstance(error, TemporaryError):
         return altered(heard, tries=operation.tries + 1)
-    if soft and isinstance(error, DriverError) and not isinstance(error, CredentialsError):
-        # A BMC without ACPI refuses it for good (completion code 0xC1 or 0xD5): force at once.
+    if soft and isinstance(error, NotSupportedError):
+        # There is no button to press (a BMC without ACPI): it is forced at once.
         return altered(heard, stage_deadline_at=at, tries=0)
     return altered(heard, failing=True, tries=0)
 
