@@ -114,6 +114,63 @@ def test_the_next_window_of_a_schedule_is_a_boundary(world):
     world.nothing_left()
 
 
+WINDOW = (T0 - hours(2), T0 + hours(6))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([WINDOW], [(T0 - hours(1), T0 + hours(6))]),
+        ([(T0 - hours(2), T0), (T0 - hours(1), T0 + hours(6))], [(T0 - hours(1), T0 + hours(6))]),
+        ([WINDOW], [(T0 - hours(2), T0), (T0, T0 + hours(6))]),
+        ([WINDOW, (T0 + hours(6), T0 + hours(8))], [(T0 - hours(1), T0 + hours(8))]),
+    ],
+    ids=["later start", "overlapping one deleted", "cut in two", "merged with the next"],
+)
+def test_an_edit_of_the_window_in_force_never_costs_the_tenant_the_machine(world, before, after):
+    world.fleet.schedule("shifts", *before)
+    lend(world, template="wiped", when={"schedule": "shifts"})
+    world.nothing_left()
+    world.forward(hours(1))
+    world.fleet.schedule("shifts", *after)
+    world.commit()
+    assert world.plan().actions == ()
+    world.nothing_left()
+    world.forward(hours(7) - (T0 + hours(8) - after[-1][1]))
+    assert world.action("n-1").verb is Verb.UNDEPLOY, "its end is where git has it now"
+
+
+def test_a_window_that_was_prolonged_is_one_although_its_first_part_is_pruned(world):
+    """Recorded is the end that git had last, also while an edit waits for it."""
+    world.fleet.schedule("shifts", (T0 - hours(1), T0 + hours(1)))
+    lend(world, template="wiped", when={"schedule": "shifts"})
+    world.nothing_left()
+    began = world.memory["n-1"].applied
+    world.fleet.template("wiped", wipe="full", kernel_args=("quiet",))
+    world.fleet.schedule("shifts", (T0 - hours(1), T0 + hours(4)))
+    world.commit()
+    world.succeed()
+    assert world.memory["n-1"].applied == replace(
+        began, holder=replace(began.holder, until=T0 + hours(4))
+    )
+    world.forward(hours(2))
+    world.fleet.schedule("shifts", (T0 + hours(1), T0 + hours(4)))
+    world.commit()
+    assert world.reason("n-1") is BlockedReason.WAITS_FOR_BOUNDARY
+
+
+def test_the_next_window_is_a_boundary_although_the_one_before_was_pruned(world):
+    world.fleet.schedule("shifts", (T0 - hours(1), T0 + hours(1)))
+    lend(world, template="wiped", when={"schedule": "shifts"})
+    world.nothing_left()
+    world.fleet.schedule("shifts", (T0 + hours(3), T0 + hours(5)))
+    world.forward(hours(3))
+    world.commit()
+    action = world.action("n-1")
+    assert (action.verb, action.destroys_data) == (Verb.DEPLOY, True)
+    world.nothing_left()
+
+
 def test_a_pool_that_rests_switched_on_takes_a_machine_back_as_it_is(world):
     world.fleet.pool("spare", "n-4", power="on")
     world.fleet.pool("ci", "n-[1-3]", power="off")

@@ -95,7 +95,9 @@ def test_the_next_window_of_a_schedule_is_another_tenancy(fleet):
     first = desired(fleet.build(), T0)
     assert first.next_change_at == T0 + hours(2)
     second = desired(fleet.build(), T0 + hours(2))
-    assert second.nodes["n-1"].holder == replace(first.nodes["n-1"].holder, since=T0 + hours(2))
+    holder = first.nodes["n-1"].holder
+    assert (holder.since, holder.until) == (T0, T0 + hours(2))
+    assert second.nodes["n-1"].holder == replace(holder, since=T0 + hours(2), until=T0 + hours(4))
 
 
 def test_nodes_that_are_not_managed_have_no_desired_state_but_are_told_of(fleet):

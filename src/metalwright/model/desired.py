@@ -18,14 +18,16 @@ from metalwright.model.tenancy import DriftPolicy, PowerState, TemplateEdits
 class Holder:
     """Who has the node: an assignment, or its pool at rest.
 
-    `since` is the start of the assignment's window in force (none when it has no start, or at
-    rest). A node passes a *boundary* when its holder changes; see `same_tenancy`.
+    `since` and `until` are the start and the end of the assignment's window in force (none when it
+    has no such bound, or at rest). A node passes a *boundary* when its holder changes; see
+    `same_tenancy`.
     """
 
     kind: str
     name: str
     owner: str
     since: datetime | None = None
+    until: datetime | None = None
 
     def __str__(self) -> str:
         return f"{self.kind.lower()}/{self.name}"

@@ -83,8 +83,8 @@ class Facts:
             return renamed and same and old.since == new.since
         when = assignments[new.name].spec.when
         repeats = when is not None and when.schedule is not None
-        later = old.since is not None and new.since is not None and old.since < new.since
-        return not (repeats and later)
+        over = old.until is not None and new.since is not None and old.until <= new.since
+        return not (repeats and over)
 
     def within_tenancy(self, node: str) -> bool:
         """Whether what git wants is for the tenancy that the machine was made for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from metalwright.model.desired import Desired
 from metalwright.model.frozen import FrozenDict
@@ -22,6 +23,8 @@ def unchanged_records(
 
     Such are a renamed assignment, an edited owner or start, a move between two pools that want the
     same. A different target is never recorded without an operation, however little that would do.
+    The holder is recorded also while another target waits, and alone where only the end of its
+    window was edited: that end tells the next window from an edit of this one (`same_tenancy`).
     """
     records: dict[str, Applied] = {}
     for name, wanted in desired.nodes.items():
@@ -29,9 +32,14 @@ def unchanged_records(
         if remembered is None or remembered.applied is None or remembered.operation is not None:
             continue
         applied = remembered.applied
-        if applied.holder == wanted.holder or applied.target.digest != wanted.target.digest:
+        if applied.holder == wanted.holder:
             continue
-        if same_tenancy(applied.holder, wanted.holder, inventory, same_target=True):
+        same = applied.target.digest == wanted.target.digest
+        if not same_tenancy(applied.holder, wanted.holder, inventory, same_target=same):
+            continue
+        if not same or replace(applied.holder, until=wanted.holder.until) == wanted.holder:
+            records[name] = replace(applied, holder=wanted.holder)
+        else:
             records[name] = Applied(
                 target=wanted.target,
                 holder=wanted.holder,

@@ -15,8 +15,9 @@ def same_tenancy(old: Holder, new: Holder, inventory: Inventory, *, same_target:
 
     - an assignment under another name, when the old name is gone from git and owner, start and
       target are the same: it was renamed;
-    - an assignment whose start was edited. Only a later start that a schedule gives is another
-      tenancy, its next window: an edit must never cost a tenant the machine;
+    - an assignment whose start was edited, in itself or in its schedule. Only a window that a
+      schedule gives and that begins when the former one is over is another tenancy, its next
+      window: an edit must never cost a tenant the machine;
     - an assignment whose owner was edited;
     - two pools that want the same: the node only changed lists.
     """
@@ -33,7 +34,13 @@ def same_tenancy(old: Holder, new: Holder, inventory: Inventory, *, same_target:
 
 
 def _next_window(old: Holder, new: Holder, inventory: Inventory) -> bool:
-    if old.since is None or new.since is None or new.since <= old.since:
+    """Whether `new` begins at or after the end that `old` is known to have had.
+
+    The schedule as git has it now cannot tell: windows that are over are pruned from it, and the
+    one in force is edited. What was recorded with the machine can. An end that is not known (a
+    record of before it was kept) is none: the next cycle records it.
+    """
+    if old.until is None or new.since is None or new.since < old.until:
         return False
     when = inventory.assignments[new.name].spec.when
     return when is not None and when.schedule is not None

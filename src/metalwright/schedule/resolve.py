@@ -96,6 +96,7 @@ class _Claims:
                 name=name,
                 owner=spec.owner,
                 since=phase.since,
+                until=phase.until,
             ),
             target=self.running(spec.template),
             priority=spec.priority,
