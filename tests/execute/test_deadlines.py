@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from metalwright.execute.deadlines import (
@@ -10,17 +12,21 @@ from metalwright.execute.deadlines import (
     learnt_timeouts,
     stage_timeouts,
 )
+from metalwright.model.inventory import ResolvedTemplate
 from metalwright.model.operation import Stage, StageTimes, stage_key
 from metalwright.model.policy import Learning, StageTimeouts
-from metalwright.model.template import Timeouts
+from metalwright.model.template import Method, Timeouts, WipePolicy
 
 DEFAULT = StageTimeouts()
 NOTHING = Timeouts()
+DEBIAN = ResolvedTemplate(
+    name="debian", chain=("debian",), method=Method.NETBOOT, wipe=WipePolicy.METADATA
+)
 LEARNING = Learning(factor=3, samples_min=5)
 
 
 def times(stage: Stage, *seconds: float) -> dict[str, StageTimes]:
-    return {stage_key(stage, "ipmi", "debian"): StageTimes(samples_s=tuple(sorted(seconds)))}
+    return {stage_key(stage, "ipmi", DEBIAN): StageTimes(samples_s=tuple(sorted(seconds)))}
 
 
 def test_the_template_comes_before_the_policy_before_experience_before_the_default() -> None:
@@ -57,19 +63,26 @@ def test_a_learnt_deadline_has_a_floor_and_is_never_longer_than_the_default(
 
 def test_it_is_a_multiple_of_the_99th_percentile() -> None:
     known = times(Stage.BOOT, *range(1, 201))
-    found = learnt_timeouts(known, LEARNING, "ipmi", "debian")
+    found = learnt_timeouts(known, LEARNING, "ipmi", DEBIAN)
     assert found == {Stage.BOOT: Learnt(timeout_s=3 * 198, samples=200)}
 
 
 def test_too_few_samples_and_those_of_others_teach_nothing() -> None:
     known = times(Stage.BOOT, 1, 2, 3, 4)
-    assert learnt_timeouts(known, LEARNING, "ipmi", "debian") == {}
+    assert learnt_timeouts(known, LEARNING, "ipmi", DEBIAN) == {}
     known = times(Stage.BOOT, 1, 2, 3, 4, 5)
-    assert learnt_timeouts(known, LEARNING, "ipmi", "debian").keys() == {Stage.BOOT}
-    assert learnt_timeouts(known, LEARNING, "ipmi", "rocky") == {}
-    assert learnt_timeouts(known, LEARNING, "redfish", "debian") == {}
+    assert learnt_timeouts(known, LEARNING, "ipmi", DEBIAN).keys() == {Stage.BOOT}
+    assert learnt_timeouts(known, LEARNING, "ipmi", replace(DEBIAN, name="rocky")) == {}
+    assert learnt_timeouts(known, LEARNING, "redfish", DEBIAN) == {}
 
 
 def test_no_machine_is_switched_off_sooner_because_others_were_quick_to_shut_down() -> None:
     known = times(Stage.POWER_OFF, *([1.0] * 200))
-    assert learnt_timeouts(known, LEARNING, "ipmi", "debian") == {}
+    assert learnt_timeouts(known, LEARNING, "ipmi", DEBIAN) == {}
+
+
+def test_a_wipe_of_the_metadata_says_nothing_of_one_of_everything() -> None:
+    known = times(Stage.WIPE, *([9.0] * 60))
+    assert learnt_timeouts(known, LEARNING, "ipmi", DEBIAN).keys() == {Stage.WIPE}
+    full = replace(DEBIAN, wipe=WipePolicy.FULL)
+    assert learnt_timeouts(known, LEARNING, "ipmi", full) == {}

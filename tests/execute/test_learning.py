@@ -12,10 +12,11 @@ from metalwright.drivers.fake import FakeDriver
 from metalwright.model.observed import Power
 from metalwright.model.operation import OperationState, Stage, Verb, stage_key
 from metalwright.model.plan import Fate
-from metalwright.model.policy import Learning, StartRate
+from metalwright.model.policy import Learning, StageTimeouts, StartRate
 from metalwright.model.template import Method, Timeouts, WipePolicy
 
-BOOT, WIPE = (stage_key(stage, "fake", "debian") for stage in (Stage.BOOT, Stage.WIPE))
+DEBIAN = a_target(wipe=WipePolicy.METADATA).template
+BOOT, WIPE = (stage_key(stage, "fake", DEBIAN) for stage in (Stage.BOOT, Stage.WIPE))
 
 
 def samples(rig: Rig, key: str = BOOT) -> tuple[float, ...]:
@@ -39,9 +40,9 @@ def test_each_stage_of_a_life_is_measured_from_its_entry(rig: Rig) -> None:
         if after is not None and before is not None
     ]
     stages = [stage for stage in Stage if stage is not Stage.VALIDATING]
-    keys = [stage_key(stage, "fake", "debian") for stage in stages]
+    keys = [stage_key(stage, "fake", DEBIAN) for stage in stages]
     assert [samples(rig, key) for key in keys] == [(each,) for each in took]
-    assert samples(rig, stage_key(Stage.VALIDATING, "fake", "debian")) == ()
+    assert samples(rig, stage_key(Stage.VALIDATING, "fake", DEBIAN)) == ()
     assert min(took) > 0
 
 
@@ -100,6 +101,22 @@ def test_a_learnt_deadline_is_in_force_and_in_the_journal(tmp_path: Path) -> Non
         assert details[:2] == [
             "deadline 300s, the default",
             "entered boot; deadline 90s, learnt from 48",
+        ]
+
+
+def test_one_image_wiped_at_two_levels_has_two_deadlines(tmp_path: Path) -> None:
+    with Rig(tmp_path, nodes=0) as rig:
+        rules = replace(RULES, learning=Learning(factor=3, samples_min=30), timeouts=Timeouts())
+        rig.inventory = an_inventory([a_node("n0"), a_node("n1")], rules)
+        rig.adopt()
+        rig.store.learn({WIPE: [30.0] * 48}, rig.clock())
+        rig.want("n0", Verb.DEPLOY, a_target(wipe=WipePolicy.METADATA))
+        rig.want("n1", Verb.DEPLOY, a_target(wipe=WipePolicy.FULL))
+        rig.run(lambda: rig.told("n0") == rig.told("n1") == ["wipe"])
+        said = [line.detail for name in ("n0", "n1") for line in rig.journal(name)]
+        assert [each for each in said if "deadline" in each] == [
+            "entered wipe; deadline 90s, learnt from 48",
+            f"entered wipe; deadline {StageTimeouts().wipe}s, the default",
         ]
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from metalwright.execute.situation import entry_timeout_s
 from metalwright.model.frozen import FrozenDict
+from metalwright.model.inventory import ResolvedTemplate
 from metalwright.model.operation import Stage, StageTimes, stage_key
 from metalwright.model.policy import Learning, StageTimeouts
 from metalwright.model.template import Timeouts
@@ -81,7 +82,10 @@ def stage_timeouts(
 
 
 def learnt_timeouts(
-    times: Mapping[str, StageTimes], learning: Learning, driver: str, template: str
+    times: Mapping[str, StageTimes],
+    learning: Learning,
+    driver: str,
+    template: ResolvedTemplate | None,
 ) -> Mapping[Stage, Learnt]:
     """What experience says of each stage, where there is enough of it."""
     found = {}

@@ -77,8 +77,7 @@ class Durations:
 
     def _look_up(self, stage: Stage, driver: str, template: ResolvedTemplate | None) -> Span:
         longest_s = self._longest_s(stage, template.timeouts if template is not None else None)
-        name = template.name if template is not None else ""
-        times = self._times.get(stage_key(stage, driver, name))
+        times = self._times.get(stage_key(stage, driver, template))
         if times is not None and times.samples_s:
             return Span(min(longest_s, times.quantile_s(MEDIAN)), guessed=False)
         full = stage is Stage.WIPE and template is not None and template.wipe is WipePolicy.FULL

@@ -47,6 +47,7 @@ from metalwright.model.operation import (
     stage_key,
 )
 from metalwright.model.policy import PolicySpec
+from metalwright.model.template import Timeouts
 
 STEPS_MAX = 16
 """Decisions about one operation in one cycle: stages that are done already are left at once."""
@@ -95,7 +96,7 @@ class Steps:
         self._around, self._operations = around, operations
         self._changes, self._view = changes, view
         self._rules = view.rules
-        self._deadlines: dict[tuple[str, str, bool], Deadlines] = {}
+        self._deadlines: dict[tuple[str, Timeouts | None, bool], Deadlines] = {}
         self.starts = Starts(self._rules, operations.memory.starts, view.now)
         self.tasks: dict[str, Task] = {}
         self.answered: set[str] = set()
@@ -221,7 +222,9 @@ class Steps:
         # What failed by a deadline that was learnt may only be slower by now: a retry has all of
         # the time, and what it takes then is learnt.
         retry = is_retry(operation)
-        key = (driver, template.digest if template is not None else "", retry)
+        declared = template.timeouts if template is not None else None
+        # The digest of a template tells neither its time-outs nor the level of its wipe.
+        key = (stage_key(Stage.WIPE, driver, template), declared, retry)
         found = self._deadlines.get(key)
         if found is None:
             times: Mapping[str, StageTimes] = self._operations.memory.stage_times
@@ -229,9 +232,8 @@ class Steps:
                 FrozenDict() if retry else times,
                 self._rules.learning,
                 driver,
-                template.name if template is not None else "",
+                template,
             )
-            declared = template.timeouts if template is not None else None
             found = stage_timeouts(declared, self._rules.timeouts, learnt)
             self._deadlines[key] = found
         return found
@@ -247,8 +249,7 @@ class Steps:
         if did_nothing or took_s < 0 or entered_at < self._around.started_at:
             return
         template = operation.target.template
-        key = stage_key(stage, node.spec.driver, template.name if template is not None else "")
-        self._changes.measured(key, took_s)
+        self._changes.measured(stage_key(stage, node.spec.driver, template), took_s)
 
 
 def _ends_at(decision: Wait, operation: Operation, situation: Situation) -> datetime | None:

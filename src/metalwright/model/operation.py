@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from metalwright.model.desired import Holder, Target
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.inventory import Commit, Source
+from metalwright.model.inventory import Commit, ResolvedTemplate, Source
 from metalwright.model.rollout import Rollout
 
 
@@ -209,9 +209,12 @@ STAGE_SAMPLES_MAX = 200
 """How many of the latest durations are kept for one `stage_key`."""
 
 
-def stage_key(stage: Stage, driver: str, template: str) -> str:
-    """What durations are gathered by: `boot/ipmi/debian-13`; `-` without a template."""
-    return f"{stage.value}/{driver}/{template or '-'}"
+def stage_key(stage: Stage, driver: str, template: ResolvedTemplate | None) -> str:
+    """What durations are gathered by: `boot/ipmi/debian-13`, `-` without a template; of a wipe with
+    its level, for one takes seconds and another hours.
+    """
+    key = f"{stage.value}/{driver}/{template.name if template is not None else '-'}"
+    return f"{key}/{template.wipe.value}" if template is not None and stage is Stage.WIPE else key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
