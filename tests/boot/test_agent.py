@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import os
-import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-AGENT = Path(__file__).parents[2] / "src" / "metalwright" / "boot" / "agent" / "mw-agent"
-
-
-class Service:
-    """A real web server that notes what it is told and says what it is told to say."""
-
-    def __init__(self) -> None:
-        self.paths: list[str] = []
-        self.reports: list[dict[str, Any]] = []
-        self.answers: list[str] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.paths.append(self.path)
-                self._answer(f"url {outer.base}/b/T\n" if len(outer.paths) > 1 else "")
-
-            def do_POST(self) -> None:
-                outer.paths.append(self.path)
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.reports.append(json.loads(body))
-                self._answer(outer.answers.pop(0) if outer.answers else "ok\n")
-
-            def _answer(self, text: str) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base = f"http://127.0.0.1:{self.server.server_port}"
+from .agent_rig import AGENT, SHELLS, Service, serving
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    service = Service()
-    thread = threading.Thread(target=service.server.serve_forever, args=(0.01,))
-    thread.start()
-    yield service
-    service.server.shutdown()
-    service.server.server_close()
-    thread.join()
-
-
-SHELLS = [
-    shell for shell in (["dash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])
-]
+    with serving() as made:
+        yield made
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
