@@ -69,6 +69,7 @@ LIBRARY_HOMES = {
     "pyrage": {"drivers"},
     "hvac": {"drivers"},
     "requests": {"drivers"},
+    "urllib3": {"drivers"},
     "sqlalchemy": {"store"},
     "alembic": {"store"},
     "anyio": {"boot"},

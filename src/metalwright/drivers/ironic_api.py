@@ -119,29 +119,31 @@ class IronicApi:
             raise NotBegunError(f"{self._place.shown}: others are asked first")
         try:
             client, version = self._connected(until)
-            left_s = until - time.monotonic()
-            if left_s <= 0:
+            if until <= time.monotonic():
                 raise NotBegunError(f"{self._place.shown}: no time was left to ask it")
-            answer = self._answer(client, method, path, left_s, what)
+            answer = self._answer(client, method, path, until, what)
         finally:
             self._room.release()
         return self._understood(answer, method, version)
 
     def _answer(
-        self, client: Any, method: str, path: str, left_s: float, what: dict[str, Any]
+        self, client: Any, method: str, path: str, until: float, what: dict[str, Any]
     ) -> Any:
         def ask() -> Any:
-            return client[1].request(
-                path,
-                method,
-                microversion=MICROVERSION,
-                raise_exc=False,
-                redirect=False,
-                connect_retries=0,
-                status_code_retries=0,
-                timeout=left_s,
-                **what,
-            )
+            from metalwright.drivers.ironic_transport import ending
+
+            with ending(until):
+                return client[1].request(
+                    path,
+                    method,
+                    microversion=MICROVERSION,
+                    raise_exc=False,
+                    redirect=False,
+                    connect_retries=0,
+                    status_code_retries=0,
+                    timeout=max(0.001, until - time.monotonic()),
+                    **what,
+                )
 
         return self._translated(ask)
 
@@ -227,6 +229,8 @@ def _connect(place: Place, credentials: Credentials | None, timeout_s: float) ->
     from keystoneauth1.adapter import Adapter
     from openstack.config import OpenStackConfig
 
+    from metalwright.drivers.ironic_transport import BoundedAdapter
+
     login: dict[str, str] = {}
     if credentials is not None:
         login = {"username": credentials.username, "password": credentials.password}
@@ -243,6 +247,8 @@ def _connect(place: Place, credentials: Credentials | None, timeout_s: float) ->
         )
     session = region.get_session()
     session.app_name = "metalwright"
+    for scheme in ("http://", "https://"):
+        session.session.mount(scheme, BoundedAdapter())
     if place.endpoint:
         url = f"{place.endpoint.rstrip('/')}/v1"
         return session, Adapter(session, service_type="baremetal", endpoint_override=url)
