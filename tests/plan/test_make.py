@@ -644,9 +644,11 @@ def test_data_is_not_destroyed_on_a_machine_that_does_not_say_which_it_is(world)
         Identity(serial=" s-N-1 "),
         Identity(system_uuid="33221100-5544-7766-8899-AABBCCDDEEFF"),
         Identity(system_uuid="00112233-4455-6677-8899-AABBCCDDEEFF"),
-        Identity(macs=("52:54:00:00:00:01", "52:54:00:00:00:ff")),
+        Identity(system_uuid="{00112233-4455-6677-8899-AABBCCDDEEFF}"),
+        Identity(system_uuid="33221100554477668899aabbccddeeff"),
+        Identity(serial="", system_uuid="", macs=("52:54:00:00:00:01", "52:54:00:00:00:ff")),
     ],
-    ids=["serial", "swapped UUID", "UUID", "one of several MACs"],
+    ids=["serial", "swapped UUID", "UUID", "in braces", "bare digits", "one of several MACs"],
 )
 def test_the_same_machine_in_another_spelling_is_the_same(world, identity):
     world.fleet.node(

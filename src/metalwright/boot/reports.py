@@ -6,6 +6,7 @@ shown to people and written to the journal.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -27,6 +28,14 @@ def printable(text: str, most: int = TEXT_MAX) -> str:
 
 def _cut(most: int) -> Callable[[Any], Any]:
     return lambda value: printable(value, most) if isinstance(value, str) else value
+
+
+def _uuid(value: str | None) -> str | None:
+    """A UUID in its one spelling; `None` for any other text, which tells no machine apart."""
+    try:
+        return str(uuid.UUID(value)) if value else None
+    except ValueError:
+        return None
 
 
 def _lower(value: str) -> str:
@@ -98,12 +107,13 @@ class ReportBody(_Part):
     checks: Annotated[tuple[_Check, ...], Field(max_length=CHECKS_MAX)] = ()
 
     def its_facts(self) -> Facts | None:
-        """The hardware that the machine reports."""
+        """The hardware that the machine reports; an empty text is none."""
         if self.facts is None:
             return None
         values = self.facts.model_dump(exclude={"disks", "nics"})
+        values["system_uuid"] = _uuid(values["system_uuid"])
         return Facts(
-            **values,
+            **{name: None if value == "" else value for name, value in values.items()},
             disks=tuple(DiskFact(**disk.model_dump()) for disk in self.facts.disks),
             nics=tuple(NicFact(**nic.model_dump()) for nic in self.facts.nics),
         )

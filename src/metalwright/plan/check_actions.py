@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 from metalwright.model.desired import DesiredNode
@@ -175,31 +176,31 @@ def _seen(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  
     ):
         yield "is changed on an observation that is too old"
     spec, found = facts.desired.inventory.nodes[action.node].spec, seen.reading.identity
-    pairs = [(spec.serial, found.serial), (spec.system_uuid, found.system_uuid)]
-    values = [(_bare(ours), _bare(theirs)) for ours, theirs in pairs if None not in (ours, theirs)]
+    agrees = []
+    if spec.serial and found.serial:
+        agrees.append(_bare(spec.serial) == _bare(found.serial))
+    if spec.system_uuid and found.system_uuid:
+        agrees.append(bool(_spellings(spec.system_uuid) & _spellings(found.system_uuid)))
     macs = {nic.mac.lower() for nic in spec.nics if nic.boot}
-    if any(ours != theirs and not _swapped(ours, theirs) for ours, theirs in values) or (
-        found.macs and not macs <= {mac.lower() for mac in found.macs}
-    ):
+    if not all(agrees) or (found.macs and not macs <= {mac.lower() for mac in found.macs}):
         yield "is another machine than git means"
-    elif action.destroys_data and not values and not (macs and found.macs):
+    elif action.destroys_data and not agrees and not (macs and found.macs):
         yield "loses data although nothing says which machine it is"
 
 
-def _bare(value: str | None) -> str:
-    return (value or "").strip().casefold()
+def _bare(value: str) -> str:
+    return value.strip().casefold()
 
 
-def _swapped(ours: str, theirs: str) -> bool:
-    """Whether two UUIDs are the same but for the byte order of their first three fields."""
-    if len(ours) != len(theirs) or [len(part) for part in ours.split("-")] != [8, 4, 4, 4, 12]:
-        return False
-    first, second, third, *rest = theirs.split("-")
-
-    def turned(text: str) -> str:
-        return "".join(reversed([text[at : at + 2] for at in range(0, len(text), 2)]))
-
-    return ours == "-".join([turned(first), turned(second), turned(third), *rest])
+def _spellings(value: str) -> set[str]:
+    """A UUID in both byte orders of its first three fields, as bare digits; any other text as it is
+    but for its case.
+    """
+    try:
+        found = uuid.UUID(value)
+    except ValueError:
+        return {_bare(value)}
+    return {found.hex, found.bytes_le.hex()}
 
 
 def _data(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  # noqa: ARG001
