@@ -158,4 +158,5 @@ def test_a_disk_that_came_meanwhile_is_dirty() -> None:
     after = Facts(disks=(disk, replace(disk, name="vdb", serial="T")))
     assert unwiped([disk], [wipe], WipePolicy.FULL, Facts(disks=(disk,))) == ""
     assert "other disks than before: vdb" in unwiped([disk], [wipe], WipePolicy.FULL, after)
+    assert "have gone since it began: vda" in unwiped([disk], [wipe], WipePolicy.FULL, Facts())
     assert unwiped([], [], WipePolicy.FULL, None) == "no disk was to be wiped"

@@ -98,7 +98,7 @@ def unwiped(
     """Why the disks do not count as wiped, or nothing when each has evidence that was verified.
 
     Unknown is dirty: a disk without evidence, with that of another serial, or with too few bytes
-    for its level, and a disk that was not there before.
+    for its level, and a disk that was not there before, or is no longer.
     """
     wanted = list(asked)
     if not wanted:
@@ -110,14 +110,20 @@ def unwiped(
         if wipe is None:
             return f"there is no evidence for the disk {name}"
         if not wipe.verified:
-            return f"the disk {name} was not clean when it was read back"
+            why = f": {wipe.message}" if wipe.message else ""
+            return f"the disk {name} was not clean when it was read back{why}"
         short = disk.bytes is not None and wipe.bytes < disk.bytes
         if short and level is not WipePolicy.METADATA:
             return f"of the disk {name} only {wipe.bytes} bytes of {disk.bytes} were wiped"
     if after is not None:
-        more = {(disk.name, disk.serial) for disk in after.disks} - {
-            (disk.name, disk.serial) for disk in wanted
-        }
-        if more:
-            return f"there are other disks than before: {', '.join(sorted(n for n, _ in more))}"
+        before = {(disk.name, disk.serial) for disk in wanted}
+        left = {(disk.name, disk.serial) for disk in after.disks}
+        if left - before:
+            return f"there are other disks than before: {_names(left - before)}"
+        if before - left:
+            return f"disks have gone since it began: {_names(before - left)}"
     return ""
+
+
+def _names(disks: Iterable[tuple[str, str | None]]) -> str:
+    return ", ".join(sorted(name for name, _ in disks))
