@@ -99,6 +99,7 @@ def test_a_full_disk_under_the_images_keeps_those_that_are_there(
         template = lab.template(image=ImageSpec(kernel=small, initrd=small, rootfs=large))
         lab.operate(template)
         path = lab.boot()
+        (small_disk / large.sha256).unlink()
         fill(small_disk / "ballast")
         for _ in range(3):
             answer = lab.client.get(f"{path}/rootfs")

@@ -12,11 +12,11 @@ from tests.boot.boot_world import MAC, SECRET, World, a_node, world
 
 from metalwright.boot.handing import Handing
 from metalwright.boot.render import Renderer
-from metalwright.errors import NotBegunError, PermanentError, SettingsError
+from metalwright.errors import NotBegunError, PermanentError, SettingsError, TemporaryError
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.handover import Handover
 from metalwright.model.operation import OperationState
-from metalwright.model.template import Method
+from metalwright.model.template import Artifact, Method
 
 ENGINE = "http://boot.inside.example:8800"
 
@@ -24,6 +24,8 @@ ENGINE = "http://boot.inside.example:8800"
 def secret(reference: str) -> str:
     if reference == "app/token":
         return SECRET
+    if reference == "down/now":
+        raise TemporaryError("the vault is sealed")
     raise SettingsError(f"there is no secret {reference}")
 
 
@@ -129,6 +131,19 @@ def test_a_kernel_that_is_another_is_never_offered(here: World, handing: Handing
     for issue in (False, True):
         with pytest.raises(PermanentError, match=r"SHA-256|sha256"):
             handing.hand_over(a_node(), operation, 20, issue=issue)
+    assert here.events("served") == []
+
+
+def test_what_cannot_be_asked_now_is_waited_for(here: World, handing: Handing) -> None:
+    image = here.template().image
+    assert image is not None
+    silent = Artifact(url="http://127.0.0.1:1/kernel", sha256="0" * 64)
+    operation = here.operate(here.template(image=replace(image, kernel=silent)))
+    with pytest.raises(NotBegunError, match=r"127\.0\.0\.1:1"):
+        handing.hand_over(a_node(), operation, 20, issue=True)
+    asks = replace(operation.target, template=here.template(user_data="{{ secret('down/now') }}"))
+    with pytest.raises(NotBegunError, match=r"user-data of template ci.* sealed"):
+        handing.hand_over(a_node(), replace(operation, target=asks), 20, issue=True)
     assert here.events("served") == []
 
 

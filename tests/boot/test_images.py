@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metalwright.boot.images import CacheLimits, ImageCache, ImageError
+from metalwright.boot.images import CacheLimits, ImageCache, ImageDownError, ImageError
 from metalwright.model.template import Artifact
 
 KERNEL = b"kernel" * 1_000
@@ -29,6 +29,8 @@ class Files(http.server.BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/kernel")
             self.end_headers()
+        elif self.path == "/busy":
+            self.send_error(503)
         elif self.path in ("/kernel", "/short"):
             self.send_response(200)
             self.send_header("Content-Length", str(len(KERNEL)))
@@ -68,29 +70,33 @@ def test_an_artifact_is_fetched_once_and_checked(
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "said", "passes"),
     [
-        ("/kernel", f"its sha256 is {digest(KERNEL)}, git declares {'0' * 64}"),
-        ("/short", "received 100 bytes"),
-        ("/none", "the server answered 404"),
+        ("/kernel", f"its sha256 is {digest(KERNEL)}, git declares {'0' * 64}", False),
+        ("/short", "received 100 bytes", True),
+        ("/none", "the server answered 404", False),
+        ("/busy", "the server answered 503", True),
     ],
 )
 def test_what_is_not_the_declared_file_never_enters(
-    tmp_path: Path, server: tuple[str, list[str]], path: str, said: str
+    tmp_path: Path, server: tuple[str, list[str]], path: str, said: str, *, passes: bool
 ) -> None:
     cache = ImageCache(tmp_path)
     with pytest.raises(ImageError) as caught:
         cache.get(Artifact(url=server[0] + path, sha256="0" * 64))
     assert said in str(caught.value)
     assert server[0] + path in str(caught.value)
+    assert isinstance(caught.value, ImageDownError) == passes, "whether another try is worth it"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_that_is_not_there_and_a_file_that_is_not_there_are_errors(tmp_path: Path) -> None:
     cache = ImageCache(tmp_path / "cache")
-    for url in ("http://127.0.0.1:1/kernel", f"file://{tmp_path}/none"):
-        with pytest.raises(ImageError, match=r"kernel|none"):
-            cache.get(Artifact(url=url, sha256="0" * 64))
+    with pytest.raises(ImageDownError, match="kernel"):
+        cache.get(Artifact(url="http://127.0.0.1:1/kernel", sha256="0" * 64))
+    with pytest.raises(ImageError, match="none") as caught:
+        cache.get(Artifact(url=f"file://{tmp_path}/none", sha256="0" * 64))
+    assert not isinstance(caught.value, ImageDownError)
 
 
 def test_a_file_that_was_changed_in_the_cache_is_fetched_anew(

@@ -9,9 +9,9 @@ import pytest
 
 from metalwright.daemon.fleet import open_fleet
 from metalwright.daemon.reconcile import Reconciler
-from metalwright.daemon.secrets import open_secrets
-from metalwright.drivers.credentials import Secrets
-from metalwright.errors import SettingsError
+from metalwright.daemon.secrets import open_secrets, secret_text
+from metalwright.drivers.credentials import Secrets, SecretsDownError
+from metalwright.errors import SettingsError, TemporaryError
 from metalwright.settings import Settings, load_settings
 
 from .conftest import Rig
@@ -62,6 +62,27 @@ def test_the_order_of_the_settings_decides(tmp_path: Path) -> None:
 def test_a_provider_without_what_it_needs_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         open_secrets(settings(tmp_path, text), {})
+
+
+class Sealed:
+    """A provider that cannot be asked now."""
+
+    name = "sealed"
+
+    def find(self, _path: str, _parts: tuple[str, ...]) -> tuple[str, ...] | None:
+        raise SecretsDownError("it is sealed")
+
+    peek = find
+
+    def place(self, path: str, _parts: tuple[str, ...]) -> str:
+        return path
+
+
+def test_a_template_is_told_whether_another_try_is_worth_it() -> None:
+    with pytest.raises(TemporaryError, match=r"app/token.*sealed"):
+        secret_text(Secrets(None, {}, [Sealed()]), "app/token")
+    with pytest.raises(SettingsError, match="app/token"):
+        secret_text(Secrets(None, {}), "app/token")
 
 
 def test_files_of_the_settings_are_beside_the_settings(tmp_path: Path) -> None:

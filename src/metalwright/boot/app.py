@@ -210,7 +210,11 @@ class Front:
 
     async def _file(self, future: Any) -> Path:
         try:
-            path: Path = await asyncio.wrap_future(future)
+            # Shielded: others wait for the same file.
+            come = asyncio.shield(asyncio.wrap_future(future))
+            path: Path = await asyncio.wait_for(come, self._desk.limits.request_timeout_s)
+        except TimeoutError as error:
+            raise BadRequestError(503, "its image is on its way here") from error
         except ImageError as error:
             self.trouble(str(error))
             raise BadRequestError(503, "its image is not here") from error

@@ -274,7 +274,7 @@ def _needed(inventory: Inventory, found: BootAnswer) -> list[Artifact]:
     """What this boot begins with."""
     own = found.template.image if found.template is not None else None
     image = own if found.mode is Served.NETBOOT else ramdisk(inventory)
-    needed = [image.kernel, image.initrd] if image is not None else []
+    needed = [image.kernel, image.initrd, image.rootfs] if image is not None else []
     if found.mode is Served.INSTALL and own is not None:
         needed.append(own.disk)
     return [artifact for artifact in needed if artifact is not None]

@@ -1,4 +1,8 @@
-"""Images on their way: a few at once, each once, and nobody waits longer than he wants to."""
+"""Images on their way: a few at once, each once, and nobody waits longer than he wants to.
+
+What is here is given at once, and checked without waiting for what has to be fetched: a slow server
+of some images holds nobody up who needs others.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from metalwright.boot.ports import Images
 from metalwright.model.template import Artifact
 
 FETCHES_MAX: Final = 4
-"""Artifacts that are fetched, or checked, at once."""
+"""Artifacts that are fetched at once, and that are checked at once."""
 
 
 class Fetcher:
@@ -21,7 +25,8 @@ class Fetcher:
 
     def __init__(self, images: Images) -> None:
         self._images = images
-        self._pool = ThreadPoolExecutor(FETCHES_MAX, thread_name_prefix="images")
+        self._fetching = ThreadPoolExecutor(FETCHES_MAX, thread_name_prefix="images")
+        self._checking = ThreadPoolExecutor(FETCHES_MAX, thread_name_prefix="checks")
         self._running: dict[str, Future[Path]] = {}
         self._lock = threading.Lock()
 
@@ -39,12 +44,18 @@ class Fetcher:
 
     def begin(self, artifact: Artifact) -> Future[Path]:
         """The checked file of an artifact, once it is here; its error is an ImageError."""
+        path = self._images.at_hand(artifact)
+        if path is not None:
+            here: Future[Path] = Future()
+            here.set_result(path)
+            return here
         with self._lock:
             running = self._running.get(artifact.sha256)
             if running is not None and not running.done():
                 return running
             self._running = {key: one for key, one in self._running.items() if not one.done()}
-            future = self._pool.submit(self._get, artifact)
+            pool = self._checking if self._images.holds(artifact.sha256) else self._fetching
+            future = pool.submit(self._get, artifact)
             self._running[artifact.sha256] = future
             return future
 
@@ -56,4 +67,5 @@ class Fetcher:
 
     def close(self) -> None:
         """Begin nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._fetching, self._checking):
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -17,9 +17,9 @@ from typing import Final
 from metalwright.boot import scripts, texts
 from metalwright.boot.desk import FETCH_WAIT_S, TOKEN_BYTES, Desk
 from metalwright.boot.entering import token_digest
-from metalwright.boot.images import ImageError
+from metalwright.boot.images import ImageDownError, ImageError
 from metalwright.boot.ports import Texts
-from metalwright.boot.render import RenderError
+from metalwright.boot.render import RenderError, RenderLaterError
 from metalwright.boot.scripts import ScriptError
 from metalwright.errors import NotBegunError, PermanentError, StoreError
 from metalwright.model.boot import Served
@@ -78,7 +78,8 @@ class Handing:
 
         Raises:
             PermanentError: a text cannot be rendered, or an image not be had.
-            NotBegunError: an image is on its way, or something else is wanted meanwhile.
+            NotBegunError: an image is on its way, an image or a secret cannot be asked for now, or
+                something else is wanted meanwhile.
         """
         template = operation.target.template
         assert template is not None
@@ -132,6 +133,8 @@ class Handing:
                 return None
             try:
                 return self._renderer.render(f"{what} of template {template.name}", text, context)
+            except RenderLaterError as error:
+                raise NotBegunError(str(error)) from None
             except RenderError as error:
                 raise PermanentError(str(error)) from None
 
@@ -177,12 +180,15 @@ class Handing:
         return secrets.token_urlsafe(TOKEN_BYTES)
 
     def _fetch(self, template: ResolvedTemplate, timeout_s: float) -> None:
-        """Have kernel and ramdisk here, checked, before the engine asks for them."""
+        """Have the image here, checked, before the engine and the machine ask for it."""
         assert self._desk is not None
         assert template.image is not None
-        needed = [each for each in (template.image.kernel, template.image.initrd) if each]
+        image = template.image
+        needed = [each for each in (image.kernel, image.initrd, image.rootfs) if each]
         try:
             missing = self._desk.fetcher.wait(needed, min(FETCH_WAIT_S, timeout_s / 2))
+        except ImageDownError as error:
+            raise NotBegunError(str(error)) from None
         except ImageError as error:
             raise PermanentError(str(error)) from None
         if missing:

@@ -30,10 +30,17 @@ STALL_TIMEOUT_S = 30.0
 """How long a server may say nothing."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_LATER = frozenset({httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS})
 
 
 class ImageError(MetalwrightError):
     """An artifact that cannot be had, and why."""
+
+
+class ImageDownError(ImageError):
+    """One that cannot be had now: its server is silent or busy, or there is no room. Worth another
+    try.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,7 @@ class ImageCache:
         self._locks: dict[str, threading.Lock] = {}
         self._checked: dict[str, tuple[int, int, int]] = {}
         self._used: dict[str, float] = {}
+        self._ends = threading.Event()
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o750)
             for left in directory.glob("*.part"):
@@ -81,6 +89,22 @@ class ImageCache:
             self._used[artifact.sha256] = time.monotonic()
             return path
 
+    def at_hand(self, artifact: Artifact) -> Path | None:
+        """The file of an artifact, where this process has checked it: nothing is waited for."""
+        path = self._directory / artifact.sha256
+        try:
+            stamp = _stamp(path)
+        except OSError:
+            return None
+        if self._checked.get(artifact.sha256) != stamp:
+            return None
+        self._used[artifact.sha256] = time.monotonic()
+        return path
+
+    def stop(self) -> None:
+        """End what is being fetched or checked: whoever waits for it is told so."""
+        self._ends.set()
+
     def holds(self, sha256: str) -> bool:
         """Whether a file of this digest is there; it may still turn out to be damaged."""
         return bool(_DIGEST.fullmatch(sha256)) and (self._directory / sha256).is_file()
@@ -99,7 +123,7 @@ class ImageCache:
             stamp = _stamp(path)
             if self._checked.get(sha256) == stamp:
                 return path
-            if _digest(path) == sha256:
+            if self._digest(path) == sha256:
                 self._checked[sha256] = stamp
                 return path
             path.unlink()
@@ -124,8 +148,8 @@ class ImageCache:
                 part.replace(path)
                 self._checked[artifact.sha256] = _stamp(path)
         except httpx.HTTPError as error:
-            words = str(error) or type(error).__name__
-            raise ImageError(f"{artifact.url}: {words}") from error
+            words = f"{artifact.url}: {str(error) or type(error).__name__}"
+            raise (ImageDownError(words) if _passes(error) else ImageError(words)) from error
         finally:
             part.unlink(missing_ok=True)
         self._make_room(artifact.sha256)
@@ -137,20 +161,35 @@ class ImageCache:
         try:
             yield
         except OSError as error:
-            raise ImageError(f"the image cache {self._directory}: {error.strerror}") from error
+            words = f"the image cache {self._directory}: {error.strerror}"
+            raise ImageDownError(words) from error
+
+    def _go_on(self) -> None:
+        if self._ends.is_set():
+            raise ImageDownError("the boot service ends")
+
+    def _digest(self, path: Path) -> str:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                self._go_on()
+                digest.update(chunk)
+        return digest.hexdigest()
 
     def _copy(self, artifact: Artifact, descriptor: int) -> str:
         """Write the artifact to `descriptor`; its digest."""
         digest, size = hashlib.sha256(), 0
         until = time.monotonic() + self._limits.download_timeout_s
+        self._go_on()
         for chunk in _read(artifact.url):
+            self._go_on()
             size += len(chunk)
             if size > self._limits.artifact_bytes_max:
                 most = self._limits.artifact_bytes_max
                 raise ImageError(f"{artifact.url}: has more than {most} bytes, the most for one")
             if time.monotonic() > until:
                 most_s = self._limits.download_timeout_s
-                raise ImageError(f"{artifact.url}: takes longer than {most_s:g} s")
+                raise ImageDownError(f"{artifact.url}: takes longer than {most_s:g} s")
             digest.update(chunk)
             view = memoryview(chunk)
             while view:
@@ -199,13 +238,16 @@ def _chunks(url: str) -> Iterator[bytes]:
         client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as response,
     ):
         if response.status_code != httpx.codes.OK:
-            raise ImageError(f"{url}: the server answered {response.status_code}")
-        yield from response.iter_raw(CHUNK_BYTES)
+            words = f"{url}: the server answered {response.status_code}"
+            later = response.is_server_error or response.status_code in _LATER
+            raise ImageDownError(words) if later else ImageError(words)
+        yield from response.iter_raw()  # as it comes: a slow server keeps nobody from stopping
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _passes(error: httpx.HTTPError) -> bool:
+    """Whether it is the way to the server, and not what was asked for."""
+    asked = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return isinstance(error, httpx.TransportError) and not asked
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -59,6 +59,9 @@ class Images(Protocol):
     def get(self, artifact: Artifact) -> Path:
         """The file, fetched when it is not there. Raises ImageError."""
 
+    def at_hand(self, artifact: Artifact) -> Path | None:
+        """The file where it is here and checked; never waits."""
+
     def holds(self, sha256: str) -> bool:
         """Whether it is there."""
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from metalwright.boot.render_worker import serve
-from metalwright.errors import MetalwrightError
+from metalwright.errors import MetalwrightError, TemporaryError
 
 RENDER_TIMEOUT_S = 5.0
 """How long one template may take."""
@@ -29,6 +29,10 @@ class RenderError(MetalwrightError):
     """A template that gives no text, and why; never with a secret."""
 
 
+class RenderLaterError(RenderError):
+    """One that gives no text now: what has its secrets cannot be asked. Worth another try."""
+
+
 class Renderer:
     """One process that renders, started when it is needed, and anew after it had to be killed.
 
@@ -36,7 +40,9 @@ class Renderer:
     """
 
     def __init__(self, secret: Callable[[str], str]) -> None:
-        """`secret` looks a reference up; it raises MetalwrightError where there is none."""
+        """`secret` looks a reference up; it raises TemporaryError where it cannot ask now, another
+        MetalwrightError where there is none.
+        """
         self._secret = secret
         self._lock = threading.Lock()
         self._process: BaseProcess | None = None
@@ -57,6 +63,8 @@ class Renderer:
                 for reference in self._ask(what, "secrets", text, {}):
                     try:
                         secrets[reference] = self._secret(reference)
+                    except TemporaryError as error:
+                        raise RenderLaterError(f"{what}: {error}") from error
                     except MetalwrightError as error:
                         raise RenderError(f"{what}: {error}") from error
             return str(self._ask(what, "render", text, {**context, "secrets": secrets}))

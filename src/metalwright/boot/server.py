@@ -49,7 +49,7 @@ class BootServer:
         clock: Callable[[], datetime],
         limits: BootLimits,
     ) -> None:
-        self._renderer = Renderer(secret)
+        self._renderer, self._images = Renderer(secret), images
         self.desk = Desk(url, records, images, self._renderer, clock, limits)
         self._limits = limits
         self._server: uvicorn.Server | None = None
@@ -67,6 +67,8 @@ class BootServer:
             SettingsError: it does not come up.
         """
         self.desk.told = told
+        if self.desk.disc is not None:
+            self.desk.fetcher.begin(self.desk.disc.artifact)
         front = Front(self.desk, Hearing(self.desk), trouble)
         config = uvicorn.Config(
             _limited(make_app(front), self._is_full),
@@ -105,7 +107,8 @@ class BootServer:
         self.desk.notes.tick()
 
     def close(self) -> None:
-        """End the server, its threads and the process that renders."""
+        """End the server, its threads, its downloads and the process that renders."""
+        self._images.stop()  # nobody waits for a file any more
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             self._thread.join(STOP_TIMEOUT_S)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ import structlog
 from metalwright.daemon.alerts import ALERTS_MAX
 from metalwright.daemon.laying import Laying
 from metalwright.daemon.media import BootDiscs, open_discs
+from metalwright.daemon.secrets import secret_text
 from metalwright.daemon.waking import waking
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
@@ -273,9 +275,7 @@ def open_booting(
         token_life_s=boot.token_life_s,
     )
     url = boot.url or f"http://{boot.listen}"
-    server = BootServer(
-        url, store, images, lambda reference: secrets.value(reference).value, clock, limits
-    )
+    server = BootServer(url, store, images, partial(secret_text, secrets), clock, limits)
     stack.callback(server.close)
     booting = Booting(server, store, clock, wake)
     booting.discs, server.desk.disc = open_discs(settings, url, store, clock, stack)

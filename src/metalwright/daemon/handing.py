@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 
 from metalwright.daemon.booting import Booting
+from metalwright.daemon.secrets import secret_text
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.ironic import IronicDriver
@@ -35,7 +37,7 @@ def hand_over(
         except ImportError:
             pass
         else:
-            renderer = stack.enter_context(Renderer(lambda name: secrets.value(name).value))
+            renderer = stack.enter_context(Renderer(partial(secret_text, secrets)))
             desk = booting.desk if booting is not None else None
             url = settings.drivers.ironic.boot_url or ""
             for engine in engines:

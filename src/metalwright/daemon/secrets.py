@@ -1,19 +1,19 @@
 """The providers of secrets of an installation, in the order of its settings.
 
-No value passes through here: it says where secrets are, and hands encrypted files on.
+It says where secrets are, and hands encrypted files on; no value is kept here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metalwright.drivers.credentials import Secrets
+from metalwright.drivers.credentials import Secrets, SecretsDownError
 from metalwright.drivers.secrets_age import AgeSecrets
 from metalwright.drivers.secrets_local import DirectorySecrets, EnvironmentSecrets
 from metalwright.drivers.secrets_values import Provider
 from metalwright.drivers.secrets_vault import VaultSecrets
 from metalwright.drivers.secrets_vault_api import VaultAccess
-from metalwright.errors import SettingsError
+from metalwright.errors import SettingsError, TemporaryError
 from metalwright.settings import Settings
 
 
@@ -42,6 +42,19 @@ def open_secrets(
         elif age is not None and name == "age":
             providers.append(age)
     return Secrets(None, {}, providers), age
+
+
+def secret_text(secrets: Secrets, reference: str) -> str:
+    """The value that a template names.
+
+    Raises:
+        TemporaryError: a provider cannot be asked now.
+        SettingsError: there is no usable secret of that name.
+    """
+    try:
+        return secrets.value(reference).value
+    except SecretsDownError as error:
+        raise TemporaryError(str(error)) from error
 
 
 def _age(settings: Settings) -> AgeSecrets:
