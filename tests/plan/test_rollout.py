@@ -239,6 +239,44 @@ def test_an_assignment_with_immediate_edits_has_a_rollout_of_its_own(world):
     finish(world)
 
 
+def brake_hold(world: World) -> None:
+    hold = LocalHold(reason="a fan", by="ops", at=world.now)
+    world.remember("n-2", hold=hold)
+
+
+def brake_freeze(world: World) -> None:
+    world.fleet.freeze("night", until=world.now + hours(9), selector="name=n-2")
+    world.commit()
+
+
+def brake_failure(world: World) -> None:
+    failed = world.operation("n-2", state=OperationState.FAILED, attempt=3, ended_at=world.now)
+    world.remember("n-2", failed=failed)
+
+
+@pytest.mark.parametrize("brake", [brake_hold, brake_freeze, brake_failure])
+def test_who_left_the_assignment_and_came_back_is_no_part_of_its_rollout(world, brake):
+    """What it lacks is a boundary then: the rollout neither brings it nor waits for it."""
+    fleet = world.fleet
+    fleet.pool("ci", "n-[1-10]", template="rescue", rollout=strategy(waves=Waves(nodes=1)))
+    fleet.assignment("loan", "ci", "n-[1-3]", "other", template_edits="immediate")
+    world.converged()
+    fleet.template("other", kernel_args=("edited",))
+    world.commit()
+    world.succeed()
+    assert only(world).waves == (("n-1",), ("n-2",), ("n-3",))
+    fleet.assignment("loan", "ci", "n-[1,3]", "other", template_edits="immediate")
+    world.commit()
+    world.succeed()
+    fleet.assignment("loan", "ci", "n-[1-3]", "other", template_edits="immediate")
+    world.commit()
+    brake(world)
+    world.forward(SOAK)
+    keep(world, world.plan())
+    assert only(world).waves == (("n-1",), (), ("n-3",))
+    assert going(world) == ["n-3"]
+
+
 def test_a_move_into_the_pool_is_rolled_out_as_well(world):
     world.fleet.node("m-[1-3]")
     world.fleet.pool("spare", "m-[1-3]", power="off")
@@ -1005,3 +1043,24 @@ def test_a_rewritten_history_and_a_narrow_plan_leave_rollouts_as_they_are(world)
     assert world.reason("n-2") is BlockedReason.ROLLOUT_WAITS
     assert "not narrowed to nodes" in world.blocked("n-2").message
     world.converged()
+
+
+def test_a_narrow_plan_begins_nothing_on_a_node_that_joined_since(world):
+    fleet = world.fleet
+    waves = strategy(waves=Waves(nodes=9), soak=0)
+    fleet.pool("ci", "n-[1-10]", template="rescue", rollout=waves)
+    edit(world)
+    soak(world)
+    keep(world, world.plan())
+    assert len(going(world)) == 9, "the last wave has its turn"
+    fleet.node("n-11")
+    fleet.pool("ci", "n-[1-11]", template="rescue", rollout=waves)
+    world.commit()
+    world.memory["n-11"] = replace(world.memory["n-10"], node="n-11")
+    world.see("n-11")
+    world.context = replace(world.context, limit_nodes=frozenset({"n-11"}))
+    assert world.reason("n-11") is BlockedReason.ROLLOUT_WAITS
+    assert "not narrowed to nodes" in world.blocked("n-11").message
+    world.context = replace(world.context, limit_nodes=None)
+    assert "n-11" in going(world)
+    finish(world)

@@ -222,12 +222,13 @@ def take_turns(
     waits: dict[datetime | None, dict[str, str]] = {}
     paused: dict[str, str] = {}
     for name, rollout in rollouts.items():
-        if rollout is None:
+        stopped = rollout is not None and rollout.state is RolloutState.PAUSED
+        if rollout is not None and stopped and name not in rollout.failed:
+            paused[name] = pause_text(rollout)
+        elif rollout is None or name not in turns[rollout.id]:
             text = "its pool rolls changes out: a plan that is not narrowed to nodes begins that"
             waits.setdefault(None, {})[name] = text
-        elif rollout.state is RolloutState.PAUSED and name not in rollout.failed:
-            paused[name] = pause_text(rollout)
-        elif (turn := turns[rollout.id].get(name, len(rollout.waves) - 1)) > rollout.wave:
+        elif (turn := turns[rollout.id][name]) > rollout.wave:
             waits.setdefault(rolled.due.get(rollout.id), {})[name] = _waits_text(rollout, turn)
     for due, texts in waits.items():
         _block(lines, BlockedReason.ROLLOUT_WAITS, texts, kept, due)

@@ -18,6 +18,7 @@ from metalwright.model.plan import BlockedReason
 from metalwright.plan.blockers import PASSING
 from metalwright.plan.consents import holder_key
 from metalwright.plan.context import Ground
+from metalwright.plan.tenancy import same_tenancy
 
 SILENT_ASKINGS: Final = 3
 """A node that did not answer so often in a row is silent; less may be a hiccup of the network."""
@@ -92,10 +93,19 @@ class View:
             return Standing.UNDER_WAY
         found = self.staged.get(name)
         if found is None:
-            return Standing.DONE if remembered.applied is not None else Standing.GONE
+            return Standing.DONE if self._has(remembered, wanted) else Standing.GONE
         if found is Standing.STUCK:
             return Standing.FAILED if _failed(remembered, key) else Standing.GONE
         return found
+
+    def _has(self, remembered: NodeMemory, wanted: DesiredNode) -> bool:
+        """Whether a node was brought to what is rolled out. Else it lacks what no rollout brings:
+        it left the assignment and came back, and that is a boundary.
+        """
+        applied, inventory = remembered.applied, self.ground.desired.inventory
+        if applied is None or applied.target.digest != wanted.target.digest:
+            return False
+        return same_tenancy(applied.holder, wanted.holder, inventory, same_target=True)
 
     def error(self, name: str) -> str:
         """What a node failed of, in a few words."""
