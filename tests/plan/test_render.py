@@ -128,7 +128,8 @@ def under_way() -> World:
     world = lending()
     running = {"state": OperationState.RUNNING, "attempt": 1}
     for name, stage in (("r640-01", Stage.BOOT), ("r640-02", Stage.BOOT), ("r640-03", Stage.WIPE)):
-        operation = world.operation(name, stage=stage, **running)
+        wipes = stage is Stage.WIPE
+        operation = world.operation(name, stage=stage, destroys_data=wipes, **running)
         world.remember(name, operation=operation)
     retried = world.operation(
         "r640-17", attempt=2, not_before=T0 + hours(1), last_error="timeout: no answer within 5s"

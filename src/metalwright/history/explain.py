@@ -111,7 +111,8 @@ def _verdict(name: str, desired: Desired, plan: Plan) -> tuple[str, tuple[Reason
             error = f"; last error: {progress.last_error}" if progress.last_error else ""
             why = f" ({progress.why})" if progress.why else ""
             verb, fate = progress.verb.value, progress.fate.value
-            state = f"{verb}, {stage}, attempt {progress.attempt}{later}"
+            data = "; destroys data" if progress.destroys_data else ""
+            state = f"{verb}, {stage}, attempt {progress.attempt}{later}{data}"
             return f"in progress: {state}, to {fate}{why}{error}{_rolled(name, plan)}", ()
     for blocked in plan.blocked:
         if blocked.node == name:

@@ -132,7 +132,7 @@ class InProgress:
     """One node with an unfinished operation, and what becomes of that.
 
     `CANCEL` ends a pending operation that git no longer wants; `SUPERSEDE` ends a running one at
-    its next safe point.
+    its next safe point. `destroys_data` says that it erases or overwrites disks, or did so.
     """
 
     node: str
@@ -146,6 +146,7 @@ class InProgress:
     not_before: datetime | None = None
     last_error: str = ""
     why: str = ""
+    destroys_data: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

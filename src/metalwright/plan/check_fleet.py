@@ -7,9 +7,9 @@ from collections.abc import Iterator, Set
 
 from metalwright.model.limits import demand_of, limit_of, scopes_of
 from metalwright.model.observed import Power
-from metalwright.model.operation import Operation, OperationState
+from metalwright.model.operation import Operation, OperationState, Stage
 from metalwright.model.plan import Fate, InProgress, Plan
-from metalwright.plan.facts import Facts
+from metalwright.plan.facts import WIPING, Facts
 
 
 def progress(plan: Plan, facts: Facts) -> Iterator[str]:
@@ -47,6 +47,10 @@ def _of_operation(
         yield f"goes on although it is {stopped}"
     if line.fate is not Fate.CONTINUE and not line.why:
         yield "gives way without a reason"
+    if line.destroys_data != operation.destroys_data:
+        yield "says the wrong thing about data loss"
+    if line.fate is Fate.CONTINUE and _loses_more(operation, facts):
+        yield "goes on to treat the disks as git does not want any more"
 
 
 def _still_wanted(operation: Operation, facts: Facts) -> bool:
@@ -56,6 +60,22 @@ def _still_wanted(operation: Operation, facts: Facts) -> bool:
     if wanted is None or operation.target.digest != wanted.target.digest:
         return False
     return facts.one_tenancy(operation.holder, wanted.holder, same=True)
+
+
+def _loses_more(operation: Operation, facts: Facts) -> bool:
+    """Whether its disks, not touched yet, would be treated otherwise than git says now."""
+    name, wanted = operation.node, facts.desired.nodes.get(operation.node)
+    if wanted is None or operation.stage not in (None, Stage.POWER_OFF):
+        return False
+    if not facts.history_kept():
+        return False
+    before, after = operation.target.template, wanted.target.template
+    if before is None or after is None:
+        return False
+    untried = operation.state is OperationState.PENDING and not operation.attempt
+    if untried and operation.destroys_data and not facts.consented(name):
+        return True
+    return operation.verb in WIPING and before.wipe is not after.wipe
 
 
 def history(plan: Plan, facts: Facts) -> Iterator[str]:

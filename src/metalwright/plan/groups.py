@@ -125,6 +125,7 @@ def _progress_key(line: InProgress) -> Hashable:
     return (
         line.verb,
         line.fate,
+        line.destroys_data,
         line.stage,
         line.attempt,
         line.why,

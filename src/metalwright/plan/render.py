@@ -133,7 +133,8 @@ def _progress(page: Page, group: Group[InProgress]) -> None:
     attempt = f", attempt {line.attempt}" if line.attempt > 1 else ""
     fate = "" if line.fate is Fate.CONTINUE else f", to {line.fate.value}"
     style = "" if line.fate is Fate.CONTINUE else "disruptive"
-    text = f"> {line.verb.value}, {stage}{attempt}{fate}: {_nodes(len(group.nodes))}"
+    data = ", DESTROYS DATA" if line.destroys_data else ""
+    text = f"> {line.verb.value}{data}, {stage}{attempt}{fate}: {_nodes(len(group.nodes))}"
     page.line(text, style=style, indent=2)
     _names(page, group.nodes)
     for text in filter(None, (line.why, line.last_error and f"last error: {line.last_error}")):
