@@ -11,7 +11,7 @@ import pytest
 from metalwright.model.boots import Heard, furthest, unwiped
 from metalwright.model.desired import Holder, Target
 from metalwright.model.inventory import Commit, ResolvedTemplate, Source
-from metalwright.model.observed import BootProgress, Observation, Power, Reading
+from metalwright.model.observed import BootProgress, Identity, Observation, Power, Reading
 from metalwright.model.observed import Phase as Step
 from metalwright.model.operation import Operation, OperationState, Stage, Verb
 from metalwright.model.overlay import is_over, overlaid
@@ -82,6 +82,14 @@ def test_a_report_tells_what_runs_and_who_it_is() -> None:
     assert (made.boot_progress, made.template_digest) == (BootProgress.OS_RUNNING, DIGEST)
     assert (made.facts, made.identity.serial) == (FACTS, "SN1")
     assert reading(overlaid(seen(), heard(), running())).template_digest == DIGEST
+
+
+def test_what_only_the_running_system_told_is_told_apart() -> None:
+    own = Identity(system_uuid="u1")
+    made = reading(overlaid(seen(identity=own), heard(), None))
+    assert made.identity == Identity(serial="SN1", system_uuid="u1")
+    assert made.lasting_identity == own
+    assert reading(seen(identity=own)).lasting_identity == own
 
 
 def test_without_a_report_nothing_is_changed() -> None:

@@ -242,6 +242,10 @@ def _anonymous(world: World) -> None:
     world.see("n-1", Power.OFF, identity=Identity())
 
 
+def _told_by_its_system(world: World) -> None:
+    world.see("n-1", Power.ON, bmc_identity=Identity())
+
+
 def _failed(world: World) -> None:
     world.remember("n-2", failed=world.operation("n-2", state=OperationState.FAILED))
 
@@ -321,6 +325,7 @@ TURNED = [
     ("n-2: is another machine than git means", _stranger),
     ("n-2: is another machine than git means", _strange_mac),
     ("n-1: loses data although nothing says which machine it is", _anonymous),
+    ("n-1: loses data although nothing says which machine it is", _told_by_its_system),
     ("n-2: what failed before is tried again", _failed),
     ("n-2: has an unfinished operation already", _busy),
     ("n-2: is changed in freeze night", _frozen),

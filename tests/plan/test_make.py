@@ -638,6 +638,25 @@ def test_data_is_not_destroyed_on_a_machine_that_does_not_say_which_it_is(world)
     world.nothing_left()
 
 
+def test_data_is_not_destroyed_where_only_the_running_system_tells_which_machine_it_is(world):
+    lend(world, template="wiped")
+    told = Identity(serial="S-n-1", system_uuid="x")
+    world.see("n-1", Power.ON, identity=told, bmc_identity=Identity(system_uuid="x"))
+    blocked = world.blocked("n-1")
+    assert blocked.reason is BlockedReason.IDENTITY_UNKNOWN
+    assert "only its running system told who it is" in blocked.message
+    assert "spec.systemUuid" in blocked.message
+    world.converged()
+    # What it tells counts where it is another machine.
+    other = Identity(serial="S-other", macs=told.macs)
+    world.see("n-1", Power.ON, identity=other, bmc_identity=Identity())
+    assert world.reason("n-1") is BlockedReason.IDENTITY_MISMATCH
+    world.converged()
+    world.see("n-1", Power.ON, identity=told, bmc_identity=Identity(serial="S-n-1"))
+    assert world.action("n-1").destroys_data
+    world.nothing_left()
+
+
 @pytest.mark.parametrize(
     "identity",
     [

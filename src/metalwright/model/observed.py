@@ -92,7 +92,8 @@ class Reading:
     system reported it; `media` the image in the virtual CD drive (empty: none), which is read of
     machines that boot by one. `asked_at` is when the asking truly began, where one answer is shared
     by many nodes: earlier than this node was asked for. `wakes`: nobody but the machine itself
-    tells the power, and to power on is harmless whatever that is (Wake-on-LAN).
+    tells the power, and to power on is harmless whatever that is (Wake-on-LAN). `bmc_identity` is
+    the part of `identity` that is told whatever the power is, where the running system told more.
     """
 
     power: Power = Power.UNKNOWN
@@ -101,12 +102,18 @@ class Reading:
     template_digest: str | None = None
     last_wipe: str | None = None
     identity: Identity = _UNTOLD
+    bmc_identity: Identity | None = None
     health: Health | None = None
     progress: Progress | None = None
     facts: Facts | None = None
     media: str | None = None
     wakes: bool = False
     asked_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def lasting_identity(self) -> Identity:
+        """Who it is as it is told also when the machine is off."""
+        return self.identity if self.bmc_identity is None else self.bmc_identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,6 +93,7 @@ def _told(reading: Reading, heard: Heard, running: Operation | None) -> dict[str
     if report.facts is not None:
         changes["facts"] = report.facts
         changes["identity"] = _identity(reading.identity, report.facts)
+        changes["bmc_identity"] = reading.identity
     mine = running is not None and (report.operation_id, report.attempt) == (
         running.id,
         running.fence,

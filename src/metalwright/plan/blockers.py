@@ -213,12 +213,18 @@ def _stranger(case: Case, found: Difference) -> No | None:  # noqa: ARG001
 def _anonymous(case: Case, found: Difference) -> No | None:
     if not found.destroys_data or case.context.observed_kind == "none" or case.reading is None:
         return None
-    check = compare_identity(case.node.spec, case.reading.identity)
+    check = compare_identity(case.node.spec, case.reading.lasting_identity)
     if check.match is not Match.UNKNOWN:
         return None
+    why = check.message
+    if compare_identity(case.node.spec, case.reading.identity).match is Match.SAME:
+        why = (
+            "only its running system told who it is, so nothing will once it is off: declare what"
+            " its BMC tells, such as spec.systemUuid"
+        )
     return No(
         reason=BlockedReason.IDENTITY_UNKNOWN,
-        message=f"{found.verb.value} destroys data, and {check.message}",
+        message=f"{found.verb.value} destroys data, and {why}",
     )
 
 

@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Iterator
 
 from metalwright.model.desired import DesiredNode
+from metalwright.model.hardware import NodeSpec
 from metalwright.model.inventory import Inventory
-from metalwright.model.observed import Power
+from metalwright.model.observed import Identity, Power
 from metalwright.model.operation import (
     CORRECTIONS_MAX,
     CORRECTIONS_SPAN,
@@ -175,17 +176,24 @@ def _seen(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  
         > facts.desired.inventory.rules.observation_ttl
     ):
         yield "is changed on an observation that is too old"
-    spec, found = facts.desired.inventory.nodes[action.node].spec, seen.reading.identity
+    spec, reading = facts.desired.inventory.nodes[action.node].spec, seen.reading
+    if not all(_agreements(spec, reading.identity)):
+        yield "is another machine than git means"
+    elif action.destroys_data and not _agreements(spec, reading.bmc_identity or reading.identity):
+        yield "loses data although nothing says which machine it is"
+
+
+def _agreements(spec: NodeSpec, found: Identity) -> list[bool]:
+    """Of each part of the identity that is declared and was told, whether it is the same."""
     agrees = []
     if spec.serial and found.serial:
         agrees.append(_bare(spec.serial) == _bare(found.serial))
     if spec.system_uuid and found.system_uuid:
         agrees.append(bool(_spellings(spec.system_uuid) & _spellings(found.system_uuid)))
     macs = {nic.mac.lower() for nic in spec.nics if nic.boot}
-    if not all(agrees) or (found.macs and not macs <= {mac.lower() for mac in found.macs}):
-        yield "is another machine than git means"
-    elif action.destroys_data and not agrees and not (macs and found.macs):
-        yield "loses data although nothing says which machine it is"
+    if macs and found.macs:
+        agrees.append(macs <= {mac.lower() for mac in found.macs})
+    return agrees
 
 
 def _bare(value: str) -> str:
