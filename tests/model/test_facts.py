@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from metalwright.model.facts import differences, disk_to_install, disks_to_wipe
@@ -78,3 +80,48 @@ def test_an_installation_never_chooses_between_disks_that_look_alike() -> None:
     assert "git declares none" in disk_to_install(declared(), found(A, B)).refused
     twins = declared(Disk(size_gb=1_000), Disk(size_gb=1_000))
     assert "2 disks are like the first" in disk_to_install(twins, found(A, B)).refused
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"vendor": "Dell", "model": "R640"}, {"vendor": "Dell Inc.", "model": "PowerEdge R640"}),
+        ({"vendor": "lenovo"}, {"vendor": "LENOVO"}),
+        ({"model": "ProLiant DL380 Gen10"}, {"model": "ProLiant DL380  Gen10"}),
+        ({}, {"cpu_arch": "aarch64"}),
+        ({"cpu_arch": "arm64"}, {"cpu_arch": "aarch64"}),
+        ({"cpu_arch": "amd64"}, {"cpu_arch": "x86_64"}),
+        ({"memory_gib": 3}, {"memory_mib": 4_000}),  # as `free -g` shows 3.9
+        ({"memory_gib": 512}, {"memory_mib": 515_600}),
+    ],
+)
+def test_what_is_only_spelt_otherwise_is_no_difference(
+    words: dict[str, object], said: dict[str, object]
+) -> None:
+    assert differences(declared(**words), found(A, **said)) == ()
+    assert disks_to_wipe(declared(**words), found(A, **said)).found == (A,)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"vendor": "Dell"}, {"vendor": "HPE"}),
+        ({"model": "R640"}, {"model": "PowerEdge R6400"}),
+        ({"cpu_arch": "x86_64"}, {"cpu_arch": "aarch64"}),
+        ({"cpus": 64}, {"cpus": 8}),
+        ({"memory_gib": 2}, {"memory_mib": 4_000}),
+        ({"memory_gib": 512}, {"memory_mib": 256_000}),
+    ],
+)
+def test_a_machine_that_differs_in_anything_loses_no_disk(
+    words: dict[str, object], said: dict[str, object]
+) -> None:
+    (difference,) = differences(declared(**words), found(A, **said))
+    for choose in (disks_to_wipe, disk_to_install):
+        assert choose(declared(**words), found(A, **said)).refused == difference
+
+
+def test_a_machine_without_one_of_the_declared_cards_loses_no_disk() -> None:
+    spec = replace(declared(), nics=(Nic(mac=MAC, boot=True), Nic(mac="52:54:00:00:00:02")))
+    refused = disks_to_wipe(spec, found(A)).refused
+    assert refused == "it has no interface with MAC 52:54:00:00:00:02"

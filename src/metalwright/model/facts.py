@@ -7,8 +7,12 @@ than git declares is not touched at all.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.hardware import Disk, NodeSpec
 from metalwright.model.identity import Match, compare_identity
 from metalwright.model.report import DiskFact, Facts
@@ -16,6 +20,15 @@ from metalwright.model.report import DiskFact, Facts
 SIZE_TOLERANCE = 0.1
 """How far a disk's or the memory's size may be from the declared one: makers count in powers of
 ten, firmware keeps a share of the memory for itself."""
+
+MIB_PER_GIB = 1_024
+
+_ARCHITECTURES: Final[Mapping[str, str]] = FrozenDict(
+    {"amd64": "x86_64", "x86-64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+)
+"""Other names of what Linux calls a machine (uname -m)."""
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,32 +48,33 @@ def differences(spec: NodeSpec, facts: Facts) -> tuple[str, ...]:
     identity = compare_identity(spec, facts.identity)
     if identity.match is Match.OTHER:
         said.append(identity.message)
-    words: tuple[tuple[str, object, object], ...] = (
-        ("vendor", properties.vendor, facts.vendor),
-        ("model", properties.model, facts.model),
-        ("CPU architecture", properties.cpu_arch, facts.cpu_arch),
-        ("number of CPUs", properties.cpus, facts.cpus),
+    words = (
+        ("vendor", properties.vendor, facts.vendor, _same_words),
+        ("model", properties.model, facts.model, _same_words),
+        ("CPU architecture", properties.cpu_arch, facts.cpu_arch, _same_architecture),
     )
-    for name, wanted, found in words:
-        if wanted is not None and found is not None and str(wanted) != str(found):
+    for name, wanted, found, same in words:
+        if wanted is not None and found is not None and not same(wanted, found):
             said.append(f"the {name} is {found}, git declares {wanted}")
+    if None not in (properties.cpus, facts.cpus) and properties.cpus != facts.cpus:
+        said.append(f"the number of CPUs is {facts.cpus}, git declares {properties.cpus}")
     if properties.memory_gib is not None and facts.memory_mib is not None:
-        wanted_mib = properties.memory_gib * 1_024
-        if not wanted_mib * (1 - SIZE_TOLERANCE) <= facts.memory_mib <= wanted_mib:
+        wanted_mib = properties.memory_gib * MIB_PER_GIB
+        if not _is_near(facts.memory_mib, wanted_mib):
             said.append(f"it has {facts.memory_mib} MiB of memory, git declares {wanted_mib}")
     macs = {nic.mac.lower() for nic in facts.nics}
     if macs:
         missing = sorted({nic.mac for nic in spec.nics} - macs)
         said += [f"it has no interface with MAC {mac}" for mac in missing]
-    if properties.disks:
-        refused = _refused(properties.disks, facts.disks)
-        if refused:
-            said.append(refused)
+    refused = _refused(properties.disks, facts.disks)
+    if refused:
+        said.append(refused)
     return tuple(said)
 
 
 def disks_to_wipe(spec: NodeSpec, facts: Facts) -> Disks:
-    """All disks of the machine, when it is the declared one and has the declared disks.
+    """All disks of the machine, when it is the declared one and has nothing that git declares
+    otherwise.
 
     Where git declares no disks, the machine's identity has to do.
     """
@@ -69,7 +83,7 @@ def disks_to_wipe(spec: NodeSpec, facts: Facts) -> Disks:
         return Disks(refused=check.message)
     if not facts.disks:
         return Disks(refused="the machine reports no disk")
-    refused = _refused(spec.properties.disks, facts.disks)
+    refused = "; ".join(differences(spec, facts))
     return Disks(refused=refused) if refused else Disks(found=facts.disks)
 
 
@@ -107,6 +121,27 @@ def _refused(declared: tuple[Disk, ...], found: tuple[DiskFact, ...]) -> str:
         more = ", ".join(f"{each.name} ({each.serial or 'no serial'})" for each in left)
         return f"it has a disk that git does not declare: {more}"
     return ""
+
+
+def _same_words(wanted: str, found: str) -> bool:
+    """Whether one of them holds the other's words, in a row: `Dell` is `Dell Inc.`, and `R640` is
+    `PowerEdge R640`, but no `R6400`.
+    """
+    first, second = (f" {' '.join(_WORD.findall(each.casefold()))} " for each in (wanted, found))
+    return first in second or second in first
+
+
+def _same_architecture(wanted: str, found: str) -> bool:
+    first, second = (each.strip().casefold() for each in (wanted, found))
+    return _ARCHITECTURES.get(first, first) == _ARCHITECTURES.get(second, second)
+
+
+def _is_near(found_mib: int, wanted_mib: int) -> bool:
+    """Firmware and kernel keep a share of the memory; whoever declared what a tool showed may have
+    left out a part of a GiB.
+    """
+    more = max(wanted_mib * SIZE_TOLERANCE, MIB_PER_GIB - 1)
+    return wanted_mib * (1 - SIZE_TOLERANCE) <= found_mib <= wanted_mib + more
 
 
 def _is(disk: Disk, fact: DiskFact) -> bool:

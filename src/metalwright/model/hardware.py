@@ -120,13 +120,21 @@ class Disk:
     rotational: Bool | None = None
 
 
+CPU_ARCH: Final = "x86_64"
+"""The architecture of a node that declares none, for those who choose between nodes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Properties:
-    """Hardware facts for selection (Ironic's `properties`)."""
+    """Hardware facts for selection (Ironic's `properties`).
+
+    Where the architecture is left out, selectors take it for x86_64; a machine is compared with
+    what was given only.
+    """
 
     vendor: Text | None = None
     model: Text | None = None
-    cpu_arch: Text = "x86_64"
+    cpu_arch: Text | None = None
     cpus: Count | None = None
     memory_gib: Count | None = None
     gpus: Annotated[int, Field(strict=True, ge=0, le=1_000)] = 0

@@ -25,6 +25,7 @@ from metalwright.model.documents import (
     Schedule,
 )
 from metalwright.model.frozen import FrozenDict
+from metalwright.model.hardware import CPU_ARCH
 from metalwright.model.policy import PolicySpec
 from metalwright.model.template import ImageSpec, Method, Timeouts, WipePolicy
 
@@ -140,7 +141,7 @@ def attributes(node: Node, pool: str | None = None) -> dict[str, str | int]:
     facts: dict[str, str | int | None] = {
         "vendor": properties.vendor,
         "model": properties.model,
-        "cpuArch": properties.cpu_arch,
+        "cpuArch": properties.cpu_arch or CPU_ARCH,
         "cpus": properties.cpus,
         "memoryGib": properties.memory_gib,
         "gpus": properties.gpus,

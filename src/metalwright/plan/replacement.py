@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from metalwright.model.desired import Desired, DesiredNode
 from metalwright.model.documents import Node
-from metalwright.model.hardware import Lifecycle
+from metalwright.model.hardware import CPU_ARCH, Lifecycle
 from metalwright.model.identity import Match, compare_identity
 from metalwright.model.natural import natural
 from metalwright.model.observed import Health, Observed, Power
@@ -88,7 +88,7 @@ def _make(node: Node) -> tuple[object, ...]:
     return (
         own.vendor,
         own.model,
-        own.cpu_arch,
+        own.cpu_arch or CPU_ARCH,
         own.cpus,
         own.memory_gib,
         own.gpus,
