@@ -389,5 +389,5 @@ def held_at_most(journal: Iterable[JournalEntry], limits: Mapping[str, int]) -> 
     return most
 
 
-def unmanaged(node: Node) -> Node:
-    return replace(node, spec=replace(node.spec, lifecycle=Lifecycle.BROKEN))
+def unmanaged(node: Node, lifecycle: str = "broken") -> Node:
+    return replace(node, spec=replace(node.spec, lifecycle=Lifecycle(lifecycle)))

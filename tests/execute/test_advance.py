@@ -32,6 +32,7 @@ from metalwright.execute.situation import (
     Wait,
     evidence,
     last_touch,
+    out_of_time,
     probed,
 )
 from metalwright.model.observed import (
@@ -611,17 +612,23 @@ observations = st.none() | st.builds(
     observation=observations,
     now=st.integers(0, 400),
     ours=st.booleans(),
+    asked=st.booleans(),
     superseded=st.sampled_from(["", "newer"]),
 )
 def test_whatever_is_stored_and_seen(
-    operation: Operation, observation: Observation | None, now: int, ours: bool, superseded: str
+    operation: Operation,
+    observation: Observation | None,
+    now: int,
+    ours: bool,
+    asked: bool,
+    superseded: str,
 ) -> None:
     """There is always a decision, and no decision breaks a promise."""
     if not ours:
         superseded = superseded or "vanished"
     situation = a_situation(now, observation, superseded=superseded)
     if not ours:
-        situation = replace(situation, node=None)
+        situation = replace(situation, node=None, asked=asked)
     decision = decide(operation, situation)
     assert decision == decide(operation, situation)
     if isinstance(decision, Do):
@@ -643,7 +650,8 @@ def test_whatever_is_stored_and_seen(
             assert observation.power is Power.OFF, "nothing is repeated that is seen to be so"
     if isinstance(decision, Supersede):
         assert superseded
-        assert not ours or probed(operation, situation)
+        given_up = not situation.asked and out_of_time(operation, situation)
+        assert probed(operation, situation) or given_up
     if isinstance(decision, Enter | Finish):
         assert evidence(operation, situation) is not None
     if superseded and isinstance(decision, Enter):

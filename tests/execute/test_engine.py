@@ -510,13 +510,33 @@ def test_a_node_that_vanishes_from_git_is_not_touched_any_more(rig: Rig, how: st
     assert rig.store.slots() == {}
 
 
-def test_a_boot_of_a_node_that_vanishes_is_let_go_at_once(rig: Rig) -> None:
-    rig.adopt()
-    rig.want("n0", Verb.DEPLOY, a_target())
-    rig.run(lambda: rig.told() == ["set boot device", "power on"])
-    rig.inventory = an_inventory([])
-    report = rig.cycle()
-    assert (report.superseded, rig.store.slots()) == (1, {})
+@pytest.mark.parametrize("how", ["absent", "broken", "observed"])
+def test_a_boot_of_a_node_that_vanishes_keeps_its_slots_while_the_machine_may_be_coming_on(
+    tmp_path: Path, how: str
+) -> None:
+    with Rig(tmp_path, nodes=0) as rig:
+        one = replace(RULES, limits=FleetLimits(fleet=1))
+        n0, n1 = a_node("n0"), a_node("n1")
+        rig.inventory = an_inventory([n0, n1], one)
+        rig.adopt()
+        rig.want("n0", Verb.DEPLOY, a_target(), 900)
+        rig.want("n1", Verb.DEPLOY, a_target())
+        rig.run(lambda: rig.told() == ["set boot device", "power on"])
+        deadline = rig.operation().stage_deadline_at
+        assert deadline is not None
+        gone = [] if how == "absent" else [unmanaged(n0, how)]
+        rig.inventory = an_inventory([*gone, n1], one)
+        del rig.wanted["n0"]
+        rig.cycle(look=False)
+        assert rig.told("n1") == [], "one at a time, and nobody has asked n0 since"
+        looks = ["n0", "n1"] if how == "observed" else ["n1"]
+        while rig.state("n1") is OperationState.PENDING:
+            assert rig.clock() < deadline + timedelta(minutes=1), rig.story()
+            rig.look(*looks)
+            rig.cycle(look=False)
+        assert rig.state("n0") is OperationState.SUPERSEDED
+        assert (rig.clock() < deadline) is (how == "observed"), rig.story()
+        assert rig.told() == ["set boot device", "power on"]
 
 
 def test_limits_hold_in_every_scope(tmp_path: Path) -> None:

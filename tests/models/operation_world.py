@@ -113,6 +113,7 @@ class World:
     started_at: datetime = START - timedelta(days=1)
     observation: Observation | None = None
     node: Node | None = NODE
+    asked: bool = True
     superseded: str = ""
     capabilities: frozenset[EffectKind] = frozenset(EffectKind)
     verdicts: Mapping[str, Verdict] = FrozenDict()
@@ -133,6 +134,7 @@ class World:
             tries_max=TRIES_MAX,
             settle_s=SETTLE_S,
             superseded=self.superseded or gone,
+            asked=self.asked,
             checks=CHECKS if self.operation.stage is Stage.VALIDATING else (),
             verdicts=self.verdicts,
         )
@@ -213,7 +215,8 @@ def check(before: Operation, situation: Situation, decision: Decision) -> None:
             assert reading.power is (Power.OFF if before.stage is Stage.POWER_OFF else Power.ON)
         case Supersede():
             assert situation.superseded
-            assert _asked_since(before, situation) or situation.node is None
+            over = _stage_is_over(before, situation) and not situation.asked
+            assert _asked_since(before, situation) or over
             begun = before.intent is not None and not before.failing
             if begun and INTERRUPTS[_stage(before)] is not Interrupt.CANCELLABLE:
                 over = _stage_is_over(before, situation) or _is_given_up(before, situation)
@@ -285,11 +288,12 @@ def _asked_since(operation: Operation, situation: Situation) -> bool:
     """Whether the node was asked after the last moment at which a call of ours may have landed."""
     if operation.intent_at is None:
         return True
+    touched = operation.acknowledged_at or max(operation.intent_at, situation.started_at)
+    if operation.intent is None and operation.seen_at is not None and operation.seen_at > touched:
+        return True
     if situation.observation is None:
         return False
-    if operation.acknowledged_at is not None:
-        return situation.observation.at > operation.acknowledged_at
-    return situation.observation.at > max(operation.intent_at, situation.started_at)
+    return situation.observation.at > touched
 
 
 def _is_given_up(operation: Operation, situation: Situation) -> bool:

@@ -99,14 +99,16 @@ HEARD: tuple[tuple[tuple[bool, ...], float], ...] = (
 
 def test_no_decision_from_any_state_breaks_a_promise() -> None:
     """Every state in every situation: 180 states and 28 answers of seven ages, wanted or not, ours
-    to touch or not, left by another process or our own; while validating, checks of all kinds.
+    to touch, to be asked or neither, left by another process or our own; while validating, checks
+    of all kinds.
     """
     decided = 0
     for operation, reading, age_s in itertools.product(every_state(), READINGS, AGES_S):
-        for superseded, node, restarted in itertools.product(
-            ("", "a newer commit"), (NODE, None), (False, True)
+        for superseded, (node, asked), restarted in itertools.product(
+            ("", "a newer commit"), ((NODE, True), (None, True), (None, False)), (False, True)
         ):
             world = World(operation=operation, now=at(20), node=node, superseded=superseded)
+            world.asked = asked
             world.started_at = at(12) if restarted else START - timedelta(days=1)
             world.sees(reading, age_s)
             for passed, ago_s in HEARD if operation.stage is Stage.VALIDATING else HEARD[:1]:
@@ -226,9 +228,9 @@ class OperationModel(RuleBasedStateMachine):
     def git_changes(self, why: str) -> None:
         self.world.superseded = why
 
-    @rule(ours=st.booleans())
-    def lifecycle_changes(self, ours: bool) -> None:
-        self.world.node = NODE if ours else None
+    @rule(ours=st.booleans(), asked=st.booleans())
+    def lifecycle_changes(self, ours: bool, asked: bool) -> None:
+        self.world.node, self.world.asked = NODE if ours else None, ours or asked
 
     @rule(kinds=st.frozensets(st.sampled_from(list(EffectKind))))
     def driver_changes(self, kinds: frozenset[EffectKind]) -> None:

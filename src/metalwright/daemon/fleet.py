@@ -37,7 +37,7 @@ from metalwright.errors import SettingsError
 from metalwright.execute import Engine, EngineSettings
 from metalwright.inventory import Loader, Repository, sealed_files, without_secrets
 from metalwright.model.documents import Node
-from metalwright.model.hardware import Lifecycle
+from metalwright.model.hardware import OBSERVED_LIFECYCLES
 from metalwright.model.inventory import Inventory
 from metalwright.observe import ProbeSettings, Sweeper, SweepSettings
 from metalwright.settings import ObserveSettings, Settings
@@ -51,9 +51,6 @@ class SealedSecrets(Protocol):
 
     def take(self, files: Mapping[str, bytes]) -> None:
         """From now on the secrets are those in these files, by path."""
-
-
-OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

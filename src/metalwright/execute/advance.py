@@ -29,6 +29,7 @@ from metalwright.execute.situation import (
     Situation,
     Supersede,
     Wait,
+    abandoned,
     entry_timeout_s,
     evidence,
     fails_at,
@@ -36,6 +37,7 @@ from metalwright.execute.situation import (
     last_touch,
     let_go,
     looked_at,
+    out_of_time,
     probed,
     seconds,
 )
@@ -71,14 +73,14 @@ def decide(operation: Operation, situation: Situation) -> Decision:
     if ours is not None and is_over(operation, ours, situation):
         return _leave(operation, situation)
     if situation.superseded and may_stop(operation, ours):
-        if situation.node is None or let_go(operation, situation):
+        if let_go(operation, situation) or abandoned(operation, situation):
             return Supersede(why=situation.superseded)
         return Wait(why="is asked once more before it is let go")
     if in_doubt(operation) and ours is not None:
         resolved = _read_back(operation, ours)
         if resolved is not None:
             return resolved
-    if _out_of_time(operation, situation):
+    if out_of_time(operation, situation):
         if situation.node is not None and not looked_at(situation):
             return Wait(why="is asked before its time counts as over")
         return _failed(operation, situation, too_late(operation, reading, situation))
@@ -166,16 +168,13 @@ def _repeat(operation: Operation, situation: Situation) -> Decision:
     return _do(altered(operation, tries=tries), intent, situation)
 
 
-def _out_of_time(operation: Operation, situation: Situation) -> bool:
-    until = fails_at(operation, situation)
-    return until is not None and situation.now >= until
-
-
 def _failed(operation: Operation, situation: Situation, error: str) -> Decision:
     """The attempt is over; where the operation is not wanted any more, so is that."""
     asked = probed(operation, situation)
-    if situation.superseded and (asked or situation.node is None):
+    if situation.superseded and (asked or abandoned(operation, situation)):
         return Supersede(why=f"{situation.superseded}; {error}")
+    if not situation.asked:
+        return Wait(why="is not asked any more", until=fails_at(operation, situation))
     return Fail(error=error, probed=asked)
 
 

@@ -28,8 +28,9 @@ CHECK_ROUND_S: Final = 30.0
 class Situation:
     """One node at one instant.
 
-    `node` is `None` when git no longer lets us touch it. `started_at` is when this engine began:
-    an intent without an answer that is older was left by another process, whose call may still
+    `node` is `None` when git no longer lets us touch it; `asked` is false where it is not even
+    observed any more, so that nothing will ever be seen of it. `started_at` is when this engine
+    began: an intent without an answer that is older was left by another process, whose call may still
     reach the machine for `predecessor_s` from then on. `superseded` says why
     the operation is not wanted any more, and is empty while it is. `settle_s` is how long a BMC may
     take to show what it was told. `power_on_at` is when a start rate lets the node be powered on;
@@ -48,6 +49,7 @@ class Situation:
     tries_max: int
     settle_s: float
     superseded: str = ""
+    asked: bool = True
     power_on_at: datetime | None = None
     powers_on: frozenset[EffectKind] = POWERS_ON
     predecessor_s: float = 0.0
@@ -171,6 +173,8 @@ def probed(operation: Operation, situation: Situation) -> bool:
     touch = last_touch(operation, situation.alone_at)
     if touch is None:
         return True
+    if operation.intent is None and operation.seen_at is not None and operation.seen_at > touch:
+        return True  # by what the stage was entered on
     return situation.observation is not None and situation.observation.at > touch
 
 
@@ -248,6 +252,19 @@ def fails_at(operation: Operation, situation: Situation) -> datetime | None:
     if situation.node is None:
         return deadline
     return deadline + seconds(situation.timeouts.power_off)
+
+
+def out_of_time(operation: Operation, situation: Situation) -> bool:
+    """Whether the stage has failed."""
+    until = fails_at(operation, situation)
+    return until is not None and situation.now >= until
+
+
+def abandoned(operation: Operation, situation: Situation) -> bool:
+    """Whether a node that is not even asked any more had its time for what it was told last. It is
+    the one exit by time: nothing will be seen of it, and until then it may be in flight.
+    """
+    return not situation.asked and out_of_time(operation, situation)
 
 
 def _checked_once_by(operation: Operation, situation: Situation) -> datetime:

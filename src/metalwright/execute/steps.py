@@ -34,7 +34,7 @@ from metalwright.execute.situation import (
 from metalwright.execute.starts import Starts
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.hardware import Lifecycle
+from metalwright.model.hardware import OBSERVED_LIFECYCLES, Lifecycle
 from metalwright.model.inventory import Inventory, checks_of
 from metalwright.model.limits import is_retry
 from metalwright.model.observed import Observed
@@ -74,6 +74,11 @@ class View:
         """The node as git declares it; `None` where git does not let us change it."""
         node = self.inventory.nodes.get(name) if self.inventory is not None else None
         return node if node is not None and node.spec.lifecycle is Lifecycle.MANAGED else None
+
+    def is_asked(self, name: str) -> bool:
+        """Whether the node is still observed, by what git declares of it."""
+        node = self.inventory.nodes.get(name) if self.inventory is not None else None
+        return node is not None and node.spec.lifecycle in OBSERVED_LIFECYCLES
 
     def gate(self, operation: Operation) -> Gate:
         """What the node has to pass now, and what is known of that; nothing in another stage."""
@@ -146,6 +151,7 @@ class Steps:
             tries_max=self._around.tries_max,
             settle_s=self._around.settle_s,
             superseded=superseded,
+            asked=view.is_asked(operation.node),
             powers_on=_powers_on(provisioner),
             power_on_at=self.starts.free_at(node) if node is not None else None,
             checks=checks,

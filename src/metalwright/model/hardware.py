@@ -60,6 +60,10 @@ class Lifecycle(StrEnum):
     RETIRED = "retired"
 
 
+OBSERVED_LIFECYCLES = frozenset({Lifecycle.MANAGED, Lifecycle.OBSERVED})
+"""The nodes that are asked how they are."""
+
+
 class BootMode(StrEnum):
     """The firmware's way to boot (Ironic's `boot_mode`)."""
 
