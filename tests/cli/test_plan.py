@@ -24,12 +24,15 @@ class Home:
         subprocess.run(["cp", "-r", str(EXAMPLE), str(home / "inventory")], check=True)
         self.config = home / "metalwright.toml"
         self.config.write_text('repository = "inventory"\nstate_dir = "state"\n')
-        for words in (
-            ("init", "--quiet", "--initial-branch=main"),
-            ("add", "--all"),
-            ("-c", "user.name=A", "-c", "user.email=a@lab.example", "commit", "-qm", "The example"),
-        ):
-            subprocess.run(["git", *words], cwd=home / "inventory", check=True)
+        self.git("init", "--quiet", "--initial-branch=main")
+        self.commit("The example")
+
+    def git(self, *words: str) -> None:
+        subprocess.run(["git", *words], cwd=self.home / "inventory", check=True)
+
+    def commit(self, subject: str) -> None:
+        self.git("add", "--all")
+        self.git("-c", "user.name=A", "-c", "user.email=a@lab.example", "commit", "-qm", subject)
 
     def mw(self, *words: str, hash_seed: str = "0") -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -77,6 +80,9 @@ def test_the_plan_is_also_written_as_json(home: Home) -> None:
 
 
 def test_a_plan_for_another_instant_wants_what_is_wanted_then(home: Home) -> None:
+    pools = home.home / "inventory" / "pools.yaml"
+    pools.write_text(pools.read_text().replace("drift: correct", "drift: report"))
+    home.commit("What is otherwise stays so")
     assert home.mw("adopt", "*").returncode == 0
     assert home.mw("plan", "--observed", "none").returncode == 0
     done = home.mw("plan", "--observed", "none", "--at", "2027-02-15T08:00:00Z", "--format", "json")

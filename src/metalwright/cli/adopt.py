@@ -7,17 +7,27 @@ is yours to keep as git says"; `forget` takes that back.
 from __future__ import annotations
 
 import getpass
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Final
 
 import typer
 
 from metalwright.cli.brakes import NodesArgument
 from metalwright.cli.common import ERROR, ConfigOption, RepoOption, say, select, settings_from
-from metalwright.cli.look import in_force
+from metalwright.cli.look import live
 from metalwright.daemon.fleet import open_fleet
-from metalwright.daemon.reconcile import applied_as
+from metalwright.daemon.reconcile import Reconciler, applied_as
 from metalwright.errors import MetalwrightError
+from metalwright.model.desired import Desired
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.noderange import NodeRangeError, fold, unfold
+from metalwright.model.operation import Applied, Memory, NodeMemory
+from metalwright.model.plan import BlockedReason
+from metalwright.model.tenancy import DriftPolicy
+
+_STRANGE: Final = frozenset({BlockedReason.IDENTITY_MISMATCH})
+"""Reasons for which it may not be the machine that is meant."""
 
 
 def register(app: typer.Typer) -> None:
@@ -40,37 +50,80 @@ def adopt(
 ) -> None:
     """Take nodes over: from now on a change in git changes them.
 
-    A node is taken to be what git wants of it at this moment, so adopting by itself changes
-    nothing. With --rebuild it is brought to what git wants instead.
+    A node is taken to be what git wants of it at this moment, and adopting by itself changes
+    nothing: a node that is seen to be otherwise, or does not answer, is not adopted. With --rebuild
+    it is brought to what git wants instead.
 
     Example: mw adopt r640-01 'rack=a02'
              mw adopt --rebuild 'pool=ci'
     """
     settings = settings_from(config, repository=repo)
     with open_fleet(settings, drive=False, wake=lambda: None) as fleet:
-        desired = in_force(fleet)
+        if fleet.repository.is_remote:
+            fleet.repository.fetch()
+        reconciler = Reconciler(fleet)
+        reconciler.follow_head()
+        if reconciler.inventory is None or reconciler.trouble:
+            raise MetalwrightError(reconciler.trouble)
+        desired = reconciler.resolve(fleet.clock())
         inventory, wanted, now = desired.inventory, desired.nodes, desired.at
         names = select(inventory, nodes)
         unwanted = names - wanted.keys()
         names -= unwanted
-        known = fleet.store.memory().nodes
-        fresh = sorted(name for name in names if name not in known or rebuild)
+        memory = fleet.store.memory()
+        known = memory.nodes
+        fresh = {name for name in names if name not in known or rebuild}
         busy = [name for name in fresh if name in known and known[name].operation is not None]
         if busy:
             raise MetalwrightError(f"an operation on {fold(busy)} is under way")
-        revision = inventory.revision.id
+        revision, by = inventory.revision, getpass.getuser()
         records = {
-            name: None if rebuild else applied_as(wanted[name], revision, now) for name in fresh
+            name: None if rebuild else applied_as(wanted[name], revision.id, now)
+            for name in sorted(fresh)
         }
-        fleet.store.adopt(records, getpass.getuser(), now)
-    say(f"adopted {len(fresh)}: {fold(fresh)}" if fresh else "nothing adopted")
-    already = names.difference(fresh)
+        left = {} if rebuild else _otherwise(reconciler, desired, memory, records)
+        for name in left:
+            del records[name]
+        fleet.store.adopt(records, by, now)
+    adopted = f"adopted {len(records)}: {fold(records)}" if records else "nothing adopted"
+    say(f"{adopted} (as of {revision.id[:12]} {revision.subject})")
+    already = names - fresh
     if already:
         say(f"adopted already, left as they are recorded: {fold(already)}")
     if unwanted:
         say(f"git wants nothing of these (not managed, or in no pool): {fold(unwanted)}")
-    if not names:
+    for why in sorted(set(left.values())):
+        say(f"not adopted: {fold(name for name in left if left[name] == why)}: {why}")
+    if left:
+        say("Declare them in git as they are, or have them brought to what git wants: --rebuild")
+    if left or not names:
         raise typer.Exit(ERROR)
+
+
+def _otherwise(
+    reconciler: Reconciler, desired: Desired, memory: Memory, records: Mapping[str, Applied | None]
+) -> dict[str, str]:
+    """The nodes that are seen to be otherwise than these records say, and in which way."""
+    fleet = reconciler.fleet
+    nodes = dict(memory.nodes)
+    for name, applied in records.items():
+        nodes[name] = NodeMemory(node=name, adopted_at=desired.at, adopted_by="", applied=applied)
+    would = replace(memory, nodes=FrozenDict(nodes))
+    observed = live(fleet, desired.inventory, memory, records.keys())
+    context = reconciler.context(memory, desired.inventory)
+    context = replace(context, limit_nodes=frozenset(records))
+    desired = replace(desired, at=fleet.clock())
+    plan = reconciler.plan(desired, observed, would, context)
+    found = {line.node: f"it would be changed at once ({line.verb.value})" for line in plan.actions}
+    for line in plan.blocked:
+        wanted, seen = desired.nodes[line.node], observed.nodes.get(line.node)
+        if line.reason in _STRANGE:
+            found[line.node] = line.message
+        elif wanted.drift is DriftPolicy.CORRECT and line.verb is not None:
+            found[line.node] = f"it would be changed ({line.verb.value})"
+        elif wanted.drift is DriftPolicy.CORRECT and (seen is None or seen.reading is None):
+            found[line.node] = line.message
+    return found
 
 
 def forget(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from metalwright.cli.common import report
 from metalwright.daemon.fleet import Fleet, observed_nodes
 from metalwright.daemon.reconcile import Reconciler
 from metalwright.errors import MetalwrightError, RepositoryError, SettingsError
@@ -125,7 +126,7 @@ class StatusFile:
 
 
 def in_force(fleet: Fleet) -> Desired:
-    """What the revision in force wants now.
+    """What the revision in force wants now; that it is not HEAD is told on the other channel.
 
     Raises:
         MetalwrightError: no revision can be in force; the message says why.
@@ -135,6 +136,8 @@ def in_force(fleet: Fleet) -> Desired:
     reconciler.follow_head()
     if reconciler.inventory is None:
         raise MetalwrightError(reconciler.trouble)
+    if reconciler.trouble:
+        report(f"warning: {reconciler.trouble}")
     return reconciler.resolve(fleet.clock())
 
 

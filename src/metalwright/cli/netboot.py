@@ -54,6 +54,8 @@ def dnsmasq(
     if not url:
         raise SettingsError("boot.url or boot.listen is missing: where is the boot service?")
     with open_repository(settings) as repository:
+        if repository.is_remote:
+            repository.fetch()
         inventory = Loader(repository, driver_names()).load(repository.head())
     network = Network(
         ranges=tuple(ranges), interface=interface, loaders_dir=loaders, loaders_url=loaders_url

@@ -27,6 +27,7 @@ from metalwright.daemon.fleet import Fleet, open_fleet
 from metalwright.errors import MetalwrightError
 from metalwright.history import Explanation, explain
 from metalwright.model.documents import Node
+from metalwright.model.inspected import Identity
 from metalwright.model.operation import JournalEntry, Operation
 from metalwright.model.rollout import ROLLOUT_OVER
 from metalwright.plan import replacements
@@ -129,6 +130,8 @@ def _beside(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
     ]
     observation = seen.observed.nodes.get(node)
     reading = observation.reading if observation is not None else None
+    if reading is not None and (told := _identity(reading.identity)):
+        lines.append(f"identity  {told}")
     if reading is not None and reading.health is not None:
         lines.append(f"health    {reading.health.value}")
     if reading is not None and reading.media:
@@ -142,6 +145,16 @@ def _beside(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:
     if remembered is not None and remembered.quarantine is not None and node in inventory.nodes:
         lines += _suggested(node, seen, fleet)
     return tuple(lines)
+
+
+def _identity(identity: Identity) -> str:
+    """What the machine tells of itself, in the words in which git would declare it."""
+    told = {
+        "serial": identity.serial,
+        "systemUuid": identity.system_uuid,
+        "macs": ", ".join(identity.macs),
+    }
+    return "; ".join(f"{name}: {value}" for name, value in told.items() if value)
 
 
 def _suggested(node: str, seen: Look, fleet: Fleet) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 WIDTH_MIN: Final = 40
@@ -55,6 +56,5 @@ def wrapped(text: str, width: int, indent: int, glue: str) -> list[str]:
 
 
 def _words(text: str, glue: str) -> list[str]:
-    """The words, each with the glue behind it."""
-    words = text.split(glue)
-    return [word + glue for word in words[:-1]] + words[-1:]
+    """The words, each with the glue behind it; a command in backticks is one word."""
+    return re.findall(rf"(?:`[^`]*`|[^{glue}])*{glue}|(?:`[^`]*`|[^{glue}])+$", text)
