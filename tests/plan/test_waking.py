@@ -10,6 +10,8 @@ import pytest
 from metalwright.model.observed import BootProgress, Identity, Power
 from metalwright.model.operation import EffectKind, OperationState, Stage, Verb
 from metalwright.model.plan import BlockedReason, Cause, Fate
+from metalwright.model.policy import BlastRadius
+from metalwright.model.tenancy import RolloutStrategy, Waves
 from metalwright.plan import check
 
 from ..schedule.fleet import Fleet, image_of  # noqa: TID252 - one fleet for both rooms
@@ -118,6 +120,29 @@ def test_the_check_refuses_what_is_not_only_waking(world: World) -> None:
     mute = replace(action, target=world.desired().nodes["n-1"].target)
     found = check(replace(plan, actions=(mute,)), *world.values())
     assert any("is changed on unknown power" in violation for violation in found)
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+def test_machines_that_are_only_woken_do_not_count_as_disrupted(rolled: bool) -> None:
+    """Three of them and an ordinary one take an edited template, at once or in waves."""
+    fleet = Fleet()
+    fleet.node("n-[1-3]", driver="wol")
+    fleet.node("n-4")
+    fleet.template("ci", phone_home=True)
+    waves = RolloutStrategy(waves=Waves(nodes=1), canaries=0) if rolled else None
+    fleet.pool("ci", "n-[1-4]", template="ci", rollout=waves)
+    fleet.rules(blast_radius=BlastRadius(nodes_max=1))
+    world = World(fleet)
+    world.context = replace(CAPABLE, capabilities={**CAPABLE.capabilities, "wol": WAKES})
+    world.adopt()
+    for number in (1, 2, 3):
+        world.see(f"n-{number}", Power.UNKNOWN, wakes=True, identity=Identity())
+    fleet.template("ci", phone_home=True, kernel_args=("edited",))
+    world.commit()
+    assert len(world.plan().actions) == (1 if rolled else 4)
+    fleet.freeze("exams", selector="n-[1-2]", until=world.now + timedelta(hours=1))
+    world.commit()
+    assert world.reason("n-4") is BlockedReason.BLAST_RADIUS, "who knows what those two do then"
 
 
 def test_an_old_silence_is_no_better_than_any_other_old_observation(world: World) -> None:

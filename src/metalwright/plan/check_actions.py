@@ -65,7 +65,7 @@ def _fits_verb(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[st
     if action.verb in WIPING and wanted.target.template is None:
         yield f"{action.verb.value} without a template"
     stages = _stages(action.verb, wanted, facts.desired.inventory)
-    woken = _woken(action, facts)
+    woken = facts.woken(action.node, action.verb)
     if woken:
         stages = tuple(stage for stage in stages if stage is not Stage.POWER_OFF)
     if action.stages != stages:
@@ -76,16 +76,6 @@ def _fits_verb(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[st
     powers_off = action.verb in TURNING_OFF and not off and not woken
     if action.disruptive != (powers_off or action.destroys_data):
         yield "says the wrong thing about disruption"
-
-
-def _woken(action: Action, facts: Facts) -> bool:
-    """Whether the machine is one of which nobody tells the power, and is only woken."""
-    seen, template = facts.seen(action.node), action.target.template
-    reading = seen.reading if seen is not None else None
-    if reading is None or not reading.wakes or reading.power is not Power.UNKNOWN:
-        return False
-    tells = template is not None and template.phone_home
-    return tells and not facts.destroys(action.node, action.verb)
 
 
 def _stages(verb: Verb, wanted: DesiredNode, inventory: Inventory) -> tuple[Stage, ...]:
@@ -168,7 +158,7 @@ def _seen(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:  
     if seen is None or seen.reading is None:
         yield "is changed on unknown power"
         return
-    if seen.reading.power is Power.UNKNOWN and not _woken(action, facts):
+    if seen.reading.power is Power.UNKNOWN and not facts.woken(action.node, action.verb):
         yield "is changed on unknown power"
         return
     if (

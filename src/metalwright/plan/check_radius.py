@@ -36,6 +36,7 @@ NOT_TRULY_SEEN = frozenset(
         BlockedReason.IDENTITY_UNKNOWN,
     }
 )
+NOT_WOKEN_NOW = NOT_TRULY_SEEN | {BlockedReason.FROZEN, BlockedReason.HELD}
 
 
 def digest(plan: Plan, facts: Facts) -> Iterator[str]:
@@ -163,6 +164,7 @@ def _drift(plan: Plan, facts: Facts, drifting: set[str], counted: set[str]) -> I
 def _disrupting(plan: Plan, facts: Facts, open_: dict[str, list[str]]) -> set[str]:
     """Those of the changes that take a running system down, as far as anybody knows."""
     doubtful = {one.node for one in plan.blocked if one.reason in NOT_TRULY_SEEN}
+    kept_back = {one.node for one in plan.blocked if one.reason in NOT_WOKEN_NOW}
     preview = facts.context.observed_kind == "none"  # what was seen once is taken as it is
     verbs = {one.node: one.verb for one in plan.actions}
     verbs |= {one.node: one.verb for one in plan.blocked if one.verb is not None}
@@ -172,7 +174,8 @@ def _disrupting(plan: Plan, facts: Facts, open_: dict[str, list[str]]) -> set[st
         ttl_s = facts.desired.inventory.rules.observation_ttl
         fresh = preview or (seen is not None and seen.age_s(facts.desired.at) <= ttl_s)
         off = facts.power(name) is Power.OFF and fresh and name not in doubtful
-        if not off or facts.destroys(name, verbs[name]):
+        woken = name not in kept_back and facts.woken(name, verbs[name])
+        if not (off or woken) or facts.destroys(name, verbs[name]):
             found.add(name)
     return found
 

@@ -64,6 +64,15 @@ class Facts:
             seen.reading.power if seen is not None and seen.reading is not None else Power.UNKNOWN
         )
 
+    def woken(self, node: str, verb: Verb) -> bool:
+        """Whether the machine is one of which nobody tells the power, and is only woken."""
+        seen, template = self.seen(node), self.desired.nodes[node].target.template
+        reading = seen.reading if seen is not None else None
+        if reading is None or not reading.wakes or reading.power is not Power.UNKNOWN:
+            return False
+        tells = template is not None and template.phone_home
+        return tells and not self.destroys(node, verb)
+
     def origin(self, node: str) -> Applied | None:
         """What the machine was before whatever comes now."""
         remembered = self.memory.nodes.get(node)
