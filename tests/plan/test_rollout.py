@@ -555,6 +555,29 @@ def test_an_acknowledgement_is_for_one_pause_only(world):
     world.converged()
 
 
+def test_a_forgiven_node_that_was_mended_and_fails_again_is_counted():
+    world = made(canaries=2, soak=600, confirm=60)
+    edit(world)
+    world.succeed()
+
+    def look(power: Power) -> Rollout:
+        world.forward(timedelta(seconds=70))
+        world.see("n-1", power, age_s=0)
+        keep(world, world.plan())
+        return only(world)
+
+    first = look(Power.OFF)
+    assert (first.state, first.failed) == (RolloutState.PAUSED, ("n-1",))
+    world.fleet.rules(acknowledge=(first.acknowledgement,))
+    world.commit()
+    assert look(Power.OFF).forgiven == ("n-1",)
+    mended = look(Power.ON)
+    assert (mended.failed, mended.forgiven) == ((), ())
+    again = look(Power.OFF)
+    assert (again.state, again.failed) == (RolloutState.PAUSED, ("n-1",))
+    assert again.acknowledgement not in ("", first.acknowledgement)
+
+
 def test_failures_within_the_budget_do_not_stop_it():
     world = made(failures_max=1)
     rollout = paused(world)

@@ -142,7 +142,9 @@ class Course:
                 elif name not in failed and self._given_up(name, health, ended_at):
                     failed.add(name)
         if failed != set(self.rollout.failed):
-            self._set(failed=tuple(sorted(failed, key=natural)))
+            # One that was mended and fails again fails anew: nobody has accepted that.
+            forgiven = tuple(name for name in self.rollout.forgiven if name in failed)
+            self._set(failed=tuple(sorted(failed, key=natural)), forgiven=forgiven)
         counted = [one for one in self.rollout.failed if one not in self.rollout.forgiven]
         if len(counted) <= self.strategy.failures_max or self.rollout.reverts:
             return
