@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,23 +227,96 @@ def test_a_refused_login_is_tried_once_and_shows_no_secret(
     assert bmc.logins == 1
 
 
-def test_a_refusal_speaks_for_all_nodes_of_the_service(
+def test_a_refusal_ends_the_tries_for_all_nodes_of_the_service_until_the_secret_changes(
     driver: RedfishDriver, secrets: Path
 ) -> None:
     with RedfishBmc("a", "b", "c") as bmc:
         bmc.password = "other"
         nodes = [node(bmc, f"n{name}", system=name) for name in "abc"]
-        for each in nodes:
+        for each in (*nodes, *nodes):
             with pytest.raises(CredentialsError):
                 driver.observe(each, TIMEOUT_S)
+            with pytest.raises(CredentialsError):
+                driver.apply(each, POWER_ON, TIMEOUT_S)
         assert bmc.logins == 1, "three would lock the account"
-        with pytest.raises(CredentialsError):
-            driver.observe(nodes[0], TIMEOUT_S)
-        assert bmc.logins == 2, "who was refused tries again when its caller thinks fit"
         write_secret(secrets, USERNAME, "other")
         for each in nodes:
             assert driver.observe(each, TIMEOUT_S).power is Power.OFF
-        assert bmc.logins == 3
+        assert bmc.logins == 2
+        assert driver.alerts() == ()
+
+
+@pytest.mark.parametrize("sessions", [True, False])
+def test_a_refused_login_is_an_alert_and_is_tried_once_more_when_somebody_says_that_it_was_mended(
+    bmc: RedfishBmc, driver: RedfishDriver, *, sessions: bool
+) -> None:
+    bmc.has_sessions, right = sessions, bmc.password
+    bmc.password = "other"
+    for tries in (1, 2):
+        for _ in range(3):
+            with pytest.raises(CredentialsError):
+                driver.observe(node(bmc), TIMEOUT_S)
+        assert bmc.logins == tries
+        (alert,) = driver.alerts()
+        assert "bmc/redfish" in alert
+        assert f"BMC 127.0.0.1:{bmc.port}" in alert
+        assert PASSWORD not in alert
+        driver.rearm()
+        assert driver.alerts() == ()
+    bmc.password = right
+    assert driver.observe(node(bmc), TIMEOUT_S).power is Power.OFF
+    assert driver.alerts() == ()
+
+
+def test_wrong_credentials_of_one_system_do_not_count_for_those_of_another() -> None:
+    class Both:
+        def get(self, ref: str) -> Credentials:
+            password = PASSWORD if ref == "bmc/redfish" else "wrong"
+            return Credentials(username=USERNAME, password=password, version=password)
+
+    driver = RedfishDriver(Both())
+    with RedfishBmc("a", "b") as bmc:
+        bad, good = (
+            node(bmc, f"n{system}", system=system, credentials=reference)
+            for system, reference in (("a", "bmc/wrong"), ("b", "bmc/redfish"))
+        )
+        for _ in range(3):
+            with pytest.raises(CredentialsError):
+                driver.observe(bad, TIMEOUT_S)
+            assert driver.observe(good, TIMEOUT_S).power is Power.OFF
+        assert bmc.logins == 2
+    driver.close()
+
+
+def test_what_is_for_one_boot_only_is_so_also_where_others_are_for_good(
+    bmc: RedfishBmc, secrets: Path
+) -> None:
+    driver = RedfishDriver(Secrets(secrets, {}), boot_override="Continuous")
+    for effect, enabled in ((PXE, "Continuous"), (replace(PXE, once=True), "Once")):
+        driver.apply(node(bmc), effect, TIMEOUT_S)
+        assert bmc.systems["1"]["Boot"]["BootSourceOverrideEnabled"] == enabled
+    driver.close()
+
+
+def test_the_look_up_of_credentials_is_part_of_the_time_of_a_call(
+    bmc: RedfishBmc, secrets: Path
+) -> None:
+    found = Secrets(secrets, {})
+
+    class Slow:
+        def get(self, ref: str) -> Credentials:
+            time.sleep(PATIENCE_S)
+            return found.get(ref)
+
+    driver = RedfishDriver(Slow())
+    with pytest.raises(NotBegunError, match="all of the time"):
+        driver.observe(node(bmc), PATIENCE_S)
+    bmc.rules.append(hang)
+    began = time.monotonic()
+    with pytest.raises(TemporaryError):
+        driver.observe(node(bmc), 2 * PATIENCE_S)
+    assert time.monotonic() - began < 2 * PATIENCE_S + MARGIN_S
+    driver.close()
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ from metalwright.drivers.redfish_http import Exchange
 from metalwright.drivers.redfish_media import Media, cd_of, eject, image_of, insert, media_of
 from metalwright.drivers.redfish_nics import macs_of
 from metalwright.drivers.redfish_reading import MODES, TARGETS, reading_of
+from metalwright.drivers.redfish_refusals import Login, Refusals
 from metalwright.drivers.redfish_session import Service
 from metalwright.drivers.redfish_socket import Endpoint, tls_context
-from metalwright.errors import PermanentError, SettingsError, TemporaryError
+from metalwright.errors import NotBegunError, PermanentError, SettingsError, TemporaryError
 from metalwright.model.documents import Node
 from metalwright.model.hardware import Bmc, BmcProtocol, BootInterface, port_of
 from metalwright.model.observed import BootDevice, Reading
@@ -61,9 +62,9 @@ class RedfishDriver:
     """Observes and changes machines through Redfish; safe to call from many threads.
 
     Every call ends within its `timeout_s`: with a reading or nothing, or with `TemporaryError`
-    (silence, busy, no session slot, a state in which it cannot), `CredentialsError` (one login was
-    tried, and no second), or `PermanentError`. After a `TemporaryError` an effect may have come
-    about or not; it will not come about later through us.
+    (silence, busy, no session slot, a state in which it cannot), `CredentialsError` (a refused
+    login is not repeated: `redfish_refusals`), or `PermanentError`. After a `TemporaryError` an
+    effect may have come about or not; it will not come about later through us.
     """
 
     capabilities = frozenset({*_POWER, EffectKind.SET_BOOT_DEVICE})
@@ -88,6 +89,7 @@ class RedfishDriver:
         except OSError as error:
             raise SettingsError(f"drivers.redfish.ca_file {ca_file}: {error}") from error
         self._secrets, self._boot_override = secrets, boot_override
+        self._refusals = Refusals()
         self._services: OrderedDict[_Key, Service] = OrderedDict()
         self._lock = threading.Lock()
         self._closed = False
@@ -124,7 +126,8 @@ class RedfishDriver:
         elif effect.kind is EffectKind.SET_BOOT_DEVICE and effect.argument in list(BootDevice):
             if effect.argument == BootDevice.PXE and _boots_by_disc(node):
                 raise PermanentError(NO_DISC)
-            self._override(node, TARGETS[BootDevice(effect.argument)], timeout_s)
+            target = TARGETS[BootDevice(effect.argument)]
+            self._override(node, target, timeout_s, once=effect.once)
         else:
             raise PermanentError(
                 f"Redfish cannot do {effect.kind.value} {effect.argument}".rstrip()
@@ -177,6 +180,14 @@ class RedfishDriver:
 
         self._on_system(node, timeout_s, choose)
 
+    def alerts(self) -> tuple[str, ...]:
+        """What an operator should know: credentials that BMCs refuse, by reference."""
+        return self._refusals.alerts()
+
+    def rearm(self) -> None:
+        """Try refused credentials again, once at each BMC: an operator has mended something."""
+        self._refusals.rearm()
+
     def close(self) -> None:
         """Log out of every session, within `CLOSE_TIMEOUT_S`; those left end by their own age.
 
@@ -193,25 +204,28 @@ class RedfishDriver:
             executor.submit(_end, service, deadline)
         executor.shutdown(wait=True)
 
-    def _override(self, node: Node, target: str, timeout_s: float) -> None:
-        override = Override(target, self._boot_override, MODES[node.spec.boot_mode])
+    def _override(self, node: Node, target: str, timeout_s: float, *, once: bool) -> None:
+        enabled = "Once" if once else self._boot_override
+        override = Override(target, enabled, MODES[node.spec.boot_mode])
         self._on_system(
             node, timeout_s, lambda exchange, path: set_boot_override(exchange, path, override)
         )
 
     def _on_system(self, node: Node, timeout_s: float, act: Act[T]) -> T:
         """What `act` returns; whatever it raises is one of our errors, without credentials."""
-        bmc = _bmc_of(node)
+        bmc, began = _bmc_of(node), time.monotonic()
         name = f"BMC {bmc.address}:{port_of('redfish', bmc)}"
         failed: Exception | None = None
         credentials: Credentials | None = None
         try:
             _load_sushy()
-            credentials = self._credentials(node, bmc)
+            reference, credentials = self._credentials(node, bmc)
+            left_s = timeout_s - (time.monotonic() - began)
+            if left_s <= 0:
+                raise NotBegunError("looking up the credentials took all of the time")
             return self._service(node).call(
-                node.metadata.name,
-                credentials,
-                timeout_s,
+                Login(name, reference, credentials),
+                left_s,
                 lambda exchange, service: act(exchange, service.system(exchange, bmc.system)),
             )
         except Exception as error:  # noqa: BLE001 - sushy reads answers without looking
@@ -229,16 +243,18 @@ class RedfishDriver:
             if service is None:
                 https = bmc.protocol is BmcProtocol.HTTPS
                 context = self._trusting[bmc.verify_ca] if https else None
-                service = self._services[key] = Service(Endpoint(bmc.address, port, context))
+                service = self._services[key] = Service(
+                    Endpoint(bmc.address, port, context), self._refusals
+                )
             self._services.move_to_end(key)
             while len(self._services) > SERVICES_MAX:
                 self._services.popitem(last=False)
             return service
 
-    def _credentials(self, node: Node, bmc: Bmc) -> Credentials:
+    def _credentials(self, node: Node, bmc: Bmc) -> tuple[str, Credentials]:
         if bmc.credentials is None:
             raise PermanentError(f"node {node.metadata.name} names no credentials for its bmc")
-        return look_up(self._secrets, bmc.credentials)
+        return bmc.credentials, look_up(self._secrets, bmc.credentials)
 
 
 def _bmc_of(node: Node) -> Bmc:

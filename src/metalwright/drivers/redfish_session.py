@@ -1,9 +1,8 @@
 """One Redfish service and the session that is kept with it: one connection, one login at a time.
 
 A session is kept from call to call, for as long as the secret has the version that it was opened
-with. A login that is refused is not tried again in the same call, nor on behalf of another node
-behind the same service for a while: accounts are locked after a few. Nothing here knows what is
-done with the session.
+with. A login that is refused is not tried again, in this call or a later one (`redfish_refusals`).
+Nothing here knows what is done with the session.
 """
 
 from __future__ import annotations
@@ -19,15 +18,13 @@ from typing import Any, Final, TypeVar
 from metalwright.drivers.credentials import Credentials
 from metalwright.drivers.redfish_errors import refuses_login, said_by
 from metalwright.drivers.redfish_http import Exchange, ExchangeError
+from metalwright.drivers.redfish_refusals import Login, Refusals
 from metalwright.drivers.redfish_socket import Endpoint
 from metalwright.errors import CredentialsError, PermanentError, TemporaryError
 
 ROOT: Final = "/redfish/v1/"
 WAIT_SHARE: Final = 0.5
 """How much of a call's time it may wait for another call to the same service."""
-
-REFUSED_KEPT_S: Final = 300.0
-"""For how long a refused login speaks for all nodes behind a service."""
 
 SYSTEMS_SHOWN_MAX: Final = 10
 
@@ -51,32 +48,18 @@ class Session:
     basic: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    node: str
-    version: str
-    at: float
-
-
 class Service:
     """One Redfish service, as `endpoint` says. Safe to use from many threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, refusals: Refusals) -> None:
+        self._endpoint, self._refusals = endpoint, refusals
         self._lock = threading.Lock()
         self._session: Session | None = None
-        self._refusal: _Refusal | None = None
         self._systems: dict[str | None, str] = {}
         self.seen: dict[str, Any] = {}
         """What was read of each system and seldom changes; by its path, forgotten at a login."""
 
-    def call(
-        self,
-        node: str,
-        credentials: Credentials,
-        timeout_s: float,
-        act: Callable[[Exchange, Service], T],
-    ) -> T:
+    def call(self, login: Login, timeout_s: float, act: Callable[[Exchange, Service], T]) -> T:
         """What `act` returns, given requests that are logged in; within `timeout_s`.
 
         `act` is carried out anew when the session that was kept turns out to be none any more: its
@@ -84,7 +67,7 @@ class Service:
 
         Raises:
             TemporaryError: the service has another call.
-            CredentialsError: it refused the login.
+            CredentialsError: it refuses the login, or has refused it before.
             ExchangeError, sushy.exceptions.SushyError: what `act` or the login came to.
         """
         deadline = time.monotonic() + timeout_s
@@ -92,7 +75,7 @@ class Service:
             raise TemporaryError("it is still busy with another call of ours")
         exchange = Exchange(self._endpoint, deadline)
         try:
-            return self._call(node, credentials, exchange, act)
+            return self._call(login, exchange, act)
         finally:
             exchange.close()
             self._lock.release()
@@ -122,16 +105,10 @@ class Service:
         finally:
             self._lock.release()
 
-    def _call(
-        self,
-        node: str,
-        credentials: Credentials,
-        exchange: Exchange,
-        act: Callable[[Exchange, Service], T],
-    ) -> T:
+    def _call(self, login: Login, exchange: Exchange, act: Callable[[Exchange, Service], T]) -> T:
         session = kept = self._session
-        if session is None or session.version != credentials.version:
-            session = self._log_in(node, credentials, exchange)
+        if session is None or session.version != login.credentials.version:
+            session = self._log_in(login, exchange)
             if kept is not None and kept.uri:  # the secret was rotated
                 self._log_out(kept, time.monotonic() + max(exchange.left_s / 4, 0.001))
             kept = None
@@ -145,29 +122,31 @@ class Service:
                 raise
             self._session = None
             if kept is None or kept.basic:
-                self._refused(node, credentials)
+                self._refusals.refused(login)
                 raise
         else:
-            self._refusal = None
+            self._refusals.accepted(login)
             return found
         # the kept session has ended, by its age or a restart of the BMC
-        exchange.credentials = self._log_in(node, credentials, exchange).headers
+        exchange.credentials = self._log_in(login, exchange).headers
         return act(exchange, self)
 
-    def _log_in(self, node: str, credentials: Credentials, exchange: Exchange) -> Session:
+    def _log_in(self, login: Login, exchange: Exchange) -> Session:
         """Open a session; where the service has no sessions, each request carries the password."""
-        self._stop_if_refused(node, credentials)
+        self._refusals.stop_if_refused(login)
+        credentials = login.credentials
         self._session = None
         self._forget_systems()
         exchange.credentials = {}
         root = self._root(exchange)
         systems = _link(root, "Systems") or f"{ROOT}Systems"
         sessions = _link(root.get("Links"), "Sessions")
-        opened = self._opened(node, credentials, exchange, sessions) if sessions else None
+        opened = self._opened(login, exchange, sessions) if sessions else None
         if opened is None:
             headers = {"Authorization": _basic(credentials)}
             found = Session(credentials.version, headers, systems, basic=True)
         else:
+            self._refusals.accepted(login)
             token, uri = opened
             found = Session(credentials.version, {"X-Auth-Token": token}, systems, uri)
         self._session = found
@@ -182,18 +161,16 @@ class Service:
         except AccessError:
             return {}
 
-    def _opened(
-        self, node: str, credentials: Credentials, exchange: Exchange, sessions: str
-    ) -> tuple[str, str] | None:
+    def _opened(self, login: Login, exchange: Exchange, sessions: str) -> tuple[str, str] | None:
         """Token and place of a new session; `None` where the service has none to give."""
         from sushy.exceptions import HTTPError
 
-        login = {"UserName": credentials.username, "Password": credentials.password}
+        told = {"UserName": login.credentials.username, "Password": login.credentials.password}
         try:
-            response = exchange.post(sessions, data=login)
+            response = exchange.post(sessions, data=told)
         except HTTPError as error:
             if refuses_login(error):
-                self._refused(node, credentials)
+                self._refusals.refused(login)
                 raise CredentialsError(
                     f"it refused the user name or the password (HTTP {error.status_code})"
                 ) from None
@@ -208,21 +185,6 @@ class Service:
             with contextlib.suppress(ValueError):
                 uri = str(response.json().get("@odata.id", ""))
         return token, uri
-
-    def _refused(self, node: str, credentials: Credentials) -> None:
-        self._refusal = _Refusal(node, credentials.version, time.monotonic())
-
-    def _stop_if_refused(self, node: str, credentials: Credentials) -> None:
-        """A refusal speaks for all nodes of the service but the one that got it, which tries again
-        when its caller thinks fit.
-        """
-        refusal = self._refusal
-        if refusal is None or refusal.version != credentials.version or refusal.node == node:
-            return
-        if time.monotonic() - refusal.at < REFUSED_KEPT_S:
-            raise CredentialsError(
-                f"it refused the user name or the password for node {refusal.node}; not tried again"
-            )
 
     def _forget_systems(self) -> None:
         self._systems.clear()
