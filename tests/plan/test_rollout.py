@@ -465,6 +465,58 @@ def test_a_longer_time_to_confirm_than_to_soak_holds_the_wave_until_then():
     finish(world)
 
 
+@pytest.mark.parametrize("wakes", [True, False], ids=["woken only", "BMC"])
+def test_a_node_that_tells_nothing_of_its_power_any_more_has_failed(wakes):
+    world = made(confirm=300, soak=60)
+    edit(world)
+    world.succeed()
+    world.forward(timedelta(minutes=5))
+    world.see("n-1", Power.UNKNOWN, wakes=wakes, age_s=0)
+    assert only(world).state is RolloutState.RUNNING, "one such answer may be a hiccup"
+    assert only(world).why == "soaked; waits to see n-1 healthy"
+    assert world.plan().next_due_at == T0 + timedelta(minutes=7), "observationTtl later"
+    world.forward(timedelta(minutes=2))
+    world.see("n-1", Power.UNKNOWN, wakes=wakes, age_s=1)
+    assert only(world).state is RolloutState.RUNNING, "it was asked before the time was over"
+    world.see("n-1", Power.UNKNOWN, wakes=wakes, age_s=0)
+    assert only(world).state is RolloutState.PAUSED
+    assert only(world).why.endswith("not healthy after its operation: its power is unknown")
+    keep(world, world.plan())
+    world.fleet.rules(acknowledge=(only(world).acknowledgement,))
+    world.commit()
+    assert going(world) == ["n-2", "n-3", "n-4", "n-5"]
+
+
+def test_a_node_without_power_does_not_fail_while_others_are_waited_for():
+    world = made(confirm=60, soak=0, canaries=2)
+    edit(world)
+    world._done("n-1")
+    running = world.operation("n-2", state=OperationState.RUNNING, rollout=only(world).id)
+    world.interrupted("n-2", operation=running)
+    keep(world, world.plan())
+    world.forward(hours(1))
+    world.see("n-1", Power.UNKNOWN, age_s=0)
+    assert (only(world).state, only(world).failed) == (RolloutState.RUNNING, ())
+
+
+def test_without_a_time_to_confirm_the_rollout_says_how_to_go_on_without_the_node(world):
+    edit(world)
+    soak(world)
+    world.forward(hours(10))
+    world.see("n-1", Power.UNKNOWN, age_s=0)
+    why = only(world).why
+    assert why.startswith("soaked; waits to see n-1 healthy; n-1 told nothing of the power: ")
+    assert "commit `confirm` to the pool's rollout" in why
+    managed = world.fleet.nodes["n-1"]
+    world.fleet.lifecycle("n-1", Lifecycle.BROKEN)
+    world.commit()
+    assert going(world) == ["n-2"], "another canary: nobody has seen that the first one runs"
+    world.fleet.nodes["n-1"] = managed
+    world.fleet.pool("ci", "n-[1-10]", template="rescue", rollout=strategy(confirm=600))
+    world.commit()
+    assert only(world).state is RolloutState.PAUSED
+
+
 # -- pauses ----------------------------------------------------------------------------------------
 
 

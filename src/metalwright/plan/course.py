@@ -156,19 +156,26 @@ class Course:
         )
 
     def _given_up(self, name: str, health: Health, ended_at: datetime | None) -> bool:
-        """Whether a node that is done was to be seen healthy by now, and is seen not to be."""
+        """Whether a node that is done was to be seen healthy by now, and is not.
+
+        With `confirm` that is also one that answers and tells nothing of its power, once nothing
+        else is waited for. It has `observationTtl` more for that: one such answer is a hiccup.
+        """
         confirm, soak = self.strategy.confirm, timedelta(seconds=self.strategy.soak)
-        if confirm is not None:
-            by = self._end_of(name) + timedelta(seconds=confirm)
-        elif ended_at is not None:
-            by = ended_at + soak
-        else:
+        soaked = ended_at + soak if ended_at is not None else None
+        by = self._end_of(name) + timedelta(seconds=confirm) if confirm is not None else soaked
+        if by is None:
             return False
+        if health is Health.UNKNOWN and self.at >= by:
+            if confirm is None or soaked is None or not self.view.is_mute(name):
+                return False
+            ttl_s = self.view.ground.desired.inventory.rules.observation_ttl
+            by = max(by, soaked) + timedelta(seconds=ttl_s)
         if self.at < by:
             self._wake(by)
             return False
         seen = self.view.ground.observed.nodes.get(name)
-        return health is Health.SICK and seen is not None and seen.at >= by
+        return seen is not None and seen.at >= by
 
     def _wake(self, at: datetime) -> None:
         self.due = at if self.due is None else min(self.due, at)
@@ -229,10 +236,20 @@ class Course:
             return False
         unsure = [name for name in done if self.view.health(name) is not Health.HEALTHY]
         if unsure:
-            said = f"soaked; waits to see {fold(unsure)} healthy"
+            said = f"soaked; waits to see {fold(unsure)} healthy{self._way_out(unsure)}"
             self._set(soaking_since=ended_at, why=said)
             return False
         return self._pass()
+
+    def _way_out(self, unsure: list[str]) -> str:
+        """What a person can do where it is not to be expected that this passes by itself."""
+        mute = [name for name in unsure if self.view.is_mute(name)]
+        if not mute or self.strategy.confirm is not None:
+            return ""
+        return (
+            f"; {fold(mute)} told nothing of the power: mend that, or commit `confirm` to the"
+            " pool's rollout (it counts as failed then) or `lifecycle: broken` to the node"
+        )
 
     def _pass(self) -> bool:
         """The next wave has its turn, or the rollout is at its end."""

@@ -133,6 +133,14 @@ class View:
             return Health.UNKNOWN
         return Health.SICK if _ailment(ground.desired, name, seen) else Health.HEALTHY
 
+    def is_mute(self, name: str) -> bool:
+        """Whether a node that is done answers, and what it answers is not whether it is on."""
+        seen = self.ground.observed.nodes.get(name)
+        if seen is None or seen.reading is None or seen.reading.power is not Power.UNKNOWN:
+            return False
+        ttl_s = self.ground.desired.inventory.rules.observation_ttl
+        return seen.age_s(self.ground.desired.at) <= ttl_s
+
 
 def _ailment(desired: Desired, name: str, seen: Observation) -> str:
     """What is wrong with a node that is done, by one observation; empty when nothing is."""
