@@ -321,6 +321,23 @@ def test_an_image_is_installed_and_its_system_reports(lab: Lab) -> None:
     assert lab.fleet.store.heard()["n1"].report.phase is Phase.RUNNING
 
 
+def test_without_a_ramdisk_an_installation_is_refused_before_the_machine_is_touched(
+    lab: Lab,
+) -> None:
+    rest = lab.rig.inventory / "rest.yaml"
+    lab.rig.write("rest.yaml", rest.read_text().replace("ramdisk: all, ", ""))
+    lab.machine.on = True
+    lab.loan("installed")
+
+    def blocked(result: CycleResult) -> bool:
+        found = result.plan.blocked if result.plan is not None else ()
+        return any("cannot install without a ramdisk" in each.message for each in found)
+
+    lab.until(blocked)
+    assert lab.machine.on
+    assert lab.fleet.store.operations("n1", 1) == ()
+
+
 def test_a_machine_with_another_disk_is_neither_wiped_nor_booted(rig: Rig) -> None:
     with opened(rig, serial="SN1") as lab:
         lab.machine.disk = DISK | {"serial": "DISK9"}

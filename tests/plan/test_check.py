@@ -346,6 +346,14 @@ TURNED = [
 ]
 
 
+def test_a_plan_that_installs_by_a_ramdisk_that_there_is_not_is_refused(world):
+    world.fleet.template("wiped", wipe="full", method="disk", image=image_of("rocky", disk=True))
+    plan = world.plan()
+    assert violations(world, plan) == ""
+    world.context = replace(world.context, no_ramdisk=frozenset({"fake"}))
+    assert violations(world, plan) == "n-1: is to be installed by a ramdisk that there is not"
+
+
 @pytest.mark.parametrize(
     ("expected", "change"), TURNED, ids=[f"{text}-{one.__name__}" for text, one in TURNED]
 )

@@ -684,6 +684,20 @@ def test_the_same_machine_in_another_spelling_is_the_same(world, identity):
 # -- what the driver cannot do, freezes, failures -------------------------------------------------
 
 
+def test_an_installation_that_the_boot_service_has_no_ramdisk_for_is_not_begun(world):
+    world.fleet.node("n-1", driver="ipmi")
+    lend(world, template="installed")
+    assert world.action("n-1").verb is Verb.DEPLOY, "somebody else may serve what installs it"
+    world.context = replace(world.context, no_ramdisk=frozenset({"ipmi"}))
+    blocked = world.blocked("n-1")
+    assert blocked.reason is BlockedReason.NOT_SUPPORTED
+    assert blocked.message == (
+        "driver ipmi cannot install without a ramdisk (spec.ramdisk of the policy), which"
+        " spec.method: disk of template installed needs"
+    )
+    world.converged()
+
+
 def test_what_the_driver_cannot_do_is_told_with_the_field_that_asks_for_it(world):
     world.fleet.node("n-1", driver="ipmi")
     lend(world, template="wiped")
@@ -691,6 +705,12 @@ def test_what_the_driver_cannot_do_is_told_with_the_field_that_asks_for_it(world
     assert blocked.reason is BlockedReason.NOT_SUPPORTED
     assert blocked.message == (
         "driver ipmi cannot wipe, which spec.wipe: metadata of template wiped needs"
+    )
+    world.converged()
+    world.context = replace(world.context, no_ramdisk=frozenset({"ipmi"}))
+    assert world.blocked("n-1").message == (
+        "driver ipmi cannot wipe without a ramdisk (spec.ramdisk of the policy), which"
+        " spec.wipe: metadata of template wiped needs"
     )
     world.converged()
     world.context = replace(world.context, capabilities={})

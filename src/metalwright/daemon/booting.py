@@ -64,6 +64,7 @@ class Booting:
         self._judged_by: Inventory | None = None
         self._otherwise: dict[str, str] = {}
         self.discs: BootDiscs | None = None
+        self._by_ramdisk: frozenset[str] = frozenset()
         self.wipes = False
         """Whether the revision in force names a ramdisk."""
 
@@ -82,12 +83,20 @@ class Booting:
         engines = {name for name, each in drivers.items() if isinstance(each, HardwareEngine)}
         self._engines = frozenset(engines)
         self._laying = Laying(engines)
-        return {
-            name: RamdiskWipe(driver, lambda: self.wipes)
+        self._by_ramdisk = frozenset(
+            name
+            for name, driver in drivers.items()
             if name not in engines and EffectKind.WIPE not in driver.capabilities
-            else driver
+        )
+        return {
+            name: RamdiskWipe(driver, lambda: self.wipes) if name in self._by_ramdisk else driver
             for name, driver in drivers.items()
         }
+
+    @property
+    def no_ramdisk(self) -> frozenset[str]:
+        """The drivers that would wipe and install by a ramdisk, had the revision in force one."""
+        return frozenset() if self.wipes else self._by_ramdisk
 
     def told(self, node: str) -> None:
         """A node was served or has reported. From any thread."""

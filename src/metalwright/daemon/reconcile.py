@@ -178,6 +178,7 @@ class Reconciler:
             capabilities={name: driver.capabilities for name, driver in self.fleet.drivers.items()},
             abandoned_revision=last if rewritten else None,
             former_radius=self._former.radius(inventory),
+            no_ramdisk=self.fleet.boot.no_ramdisk if self.fleet.boot else frozenset(),
         )
 
     def blame(self, revision: str, paths: tuple[str, ...], since: str | None) -> Commit | None:

@@ -157,16 +157,17 @@ def _failed(case: Case, found: Difference) -> No | None:  # noqa: ARG001
 
 
 def _unsupported(case: Case, found: Difference) -> No | None:
-    driver = case.node.spec.driver
+    driver, target = case.node.spec.driver, case.wanted.target
     capabilities = case.context.capabilities.get(driver, frozenset())
-    woken = wakes(found.verb, case.wanted.target, case.reading)
-    missing = lacking(found.verb, case.wanted.target, capabilities, woken=woken)
+    woken = wakes(found.verb, target, case.reading)
+    ramdisk = driver not in case.context.no_ramdisk
+    missing = lacking(found.verb, target, capabilities, woken=woken, ramdisk=ramdisk)
     if missing is None:
         return None
-    effect, asking = missing
+    what, asking = missing
     return No(
         reason=BlockedReason.NOT_SUPPORTED,
-        message=f"driver {driver} cannot {effect.value}, which {asking} needs{_by_hand(case)}",
+        message=f"driver {driver} cannot {what}, which {asking} needs{_by_hand(case)}",
     )
 
 

@@ -220,6 +220,9 @@ def _able(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
             needs.add(EffectKind.SET_BOOT_DEVICE)
     if not needs <= able:
         yield f"driver {driver} cannot do that"
+    image = wanted.target.template.image if wanted.target.template is not None else None
+    if Stage.INSTALLING in action.stages and image and driver in facts.context.no_ramdisk:
+        yield "is to be installed by a ramdisk that there is not"
 
 
 def _may_start(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:

@@ -22,6 +22,8 @@ class PlanContext:
     out. `abandoned_revision` is the last applied revision when HEAD is not its descendant.
     `limit_nodes` narrows the plan to these nodes. `former_radius` is the blast radius in the policy
     of the first parent commit, where there is one: a commit cannot widen the radius for itself.
+    `no_ramdisk` are the drivers whose machines the boot service wipes and installs, by the ramdisk
+    that the policy does not name.
     """
 
     capabilities: Mapping[str, frozenset[EffectKind]] = field(default_factory=FrozenDict)
@@ -29,6 +31,7 @@ class PlanContext:
     abandoned_revision: str | None = None
     limit_nodes: frozenset[str] | None = None
     former_radius: BlastRadius | None = None
+    no_ramdisk: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

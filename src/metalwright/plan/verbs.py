@@ -32,6 +32,8 @@ _NEEDS: Final[Mapping[Stage, tuple[EffectKind, ...]]] = FrozenDict(
     }
 )
 
+_WITHOUT: Final = " without a ramdisk (spec.ramdisk of the policy)"
+
 
 def stages_of(
     verb: Verb, target: Target, *, checked: bool = False, woken: bool = False
@@ -73,9 +75,16 @@ def destroys_data(verb: Verb, template: ResolvedTemplate | None) -> bool:
 
 
 def lacking(
-    verb: Verb, target: Target, capabilities: frozenset[EffectKind], *, woken: bool = False
-) -> tuple[EffectKind, str] | None:
-    """The first effect that the driver lacks, and the field that asks for it."""
+    verb: Verb,
+    target: Target,
+    capabilities: frozenset[EffectKind],
+    *,
+    woken: bool = False,
+    ramdisk: bool = True,
+) -> tuple[str, str] | None:
+    """The first thing that the driver cannot do, and the field that asks for it. Not `ramdisk`: its
+    machines are wiped and installed by one, and there is none.
+    """
     template = target.template
     for stage in stages_of(verb, target, woken=woken):
         needs = _NEEDS[stage]
@@ -83,11 +92,14 @@ def lacking(
             needs = (EffectKind.SET_BOOT_DEVICE, *needs)
         for effect in needs:
             if effect not in capabilities:
-                return effect, _asking(effect, template)
+                without = _WITHOUT if effect is EffectKind.WIPE and not ramdisk else ""
+                return f"{effect.value}{without}", _asking(effect, template)
+        if stage is Stage.INSTALLING and template is not None and template.image and not ramdisk:
+            return f"install{_WITHOUT}", _asking(None, template)
     return None
 
 
-def _asking(effect: EffectKind, template: ResolvedTemplate | None) -> str:
+def _asking(effect: EffectKind | None, template: ResolvedTemplate | None) -> str:
     if template is None:
         return "spec.resting.power of the pool"
     if effect is EffectKind.WIPE:
