@@ -113,6 +113,12 @@ class Machine:
                 file.truncate(size)
         return device
 
+    def write(self, path: str, text: str) -> None:
+        """A file of the kernel's."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+
     def card(self, name: str, mac: str) -> None:
         """A network card."""
         home = self.root / "sys" / "class" / "net" / name

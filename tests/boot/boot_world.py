@@ -50,7 +50,13 @@ HOLDER = Holder(kind="Pool", name="ci", owner="lab")
 BOOT_ID = "6f0d7a52-0000-4000-8000-000000000001"
 SECRET = "correct horse battery staple"
 
-DISK = {"name": "vda", "serial": "DISK1", "bytes": 1_000_000_000, "rotational": False}
+DISK = {
+    "name": "vda",
+    "serial": "DISK1",
+    "bytes": 1_000_000_000,
+    "rotational": False,
+    "transport": "local",
+}
 FACTS = {
     "serial": "SN1",
     "system_uuid": UUID,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .agent_rig import MIB, SHELLS, Machine, Service, serving
+from .agent_rig import MIB, PCI, SHELLS, Machine, Service, serving
 
 SECRET = b"what the tenant left"
 in_every_shell = pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
@@ -151,3 +151,41 @@ def test_an_image_is_not_written_where_no_disk_is(
     assert [each["phase"] for each in service.reports] == ["ready", "installing", "failed"]
     assert "is no disk" in service.reports[-1]["message"]
     assert list((machine.root / "dev").iterdir()) == []
+
+
+@in_every_shell
+def test_how_each_disk_is_attached_is_told(
+    machine: Machine, service: Service, shell: list[str]
+) -> None:
+    nvme = "devices/virtual/nvme-subsystem/nvme-subsys0"
+    for name, bus in (
+        ("mwa", f"{PCI}/ata1/host0/target0:0:0/0:0:0:0"),
+        ("mwb", f"{PCI}/host2/rport-2:0-0/target2:0:0/2:0:0:1"),
+        ("mwc", "devices/platform/host3/session1/target3:0:0/3:0:0:1"),
+        ("mwd", f"{PCI}/usb1/1-1/1-1:1.0/host4/target4:0:0/4:0:0:0"),
+        ("mwe", "devices/virtual"),
+        ("mwf", "devices/a-bus-to-come"),
+        ("nvme0n1", nvme),
+        ("nvme1n1", f"{PCI}/nvme/nvme1"),
+        ("nvme2n1", nvme),
+        ("vda", f"{PCI}/virtio1"),
+    ):
+        machine.disk(name, 1, bus=bus)
+    for place in ("nvme0n1/device/nvme0", "nvme0n1/device/nvme9", "nvme1n1/device"):
+        machine.write(f"sys/block/{place}/transport", "pcie")
+    machine.write("sys/block/nvme2n1/device/nvme4/transport", "pcie")
+    machine.write("sys/block/nvme2n1/device/nvme5/transport", "tcp")
+    machine.run(shell, f"mw.url={service.base}/b/T")
+    (report,) = service.reports
+    assert {each["name"]: each.get("transport") for each in report["facts"]["disks"]} == {
+        "mwa": "local",
+        "mwb": "fc",
+        "mwc": "iscsi",
+        "mwd": "usb",
+        "mwe": "virtual",
+        "mwf": None,
+        "nvme0n1": "local",
+        "nvme1n1": "local",
+        "nvme2n1": "tcp",
+        "vda": "local",
+    }

@@ -9,8 +9,9 @@ from metalwright.model.hardware import Disk, Nic, NodeSpec, Properties
 from metalwright.model.report import DiskFact, Facts, NicFact
 
 MAC = "52:54:00:00:00:01"
-A = DiskFact(name="sda", serial="A1", bytes=1_000_204_886_016, rotational=True)
-B = DiskFact(name="nvme0n1", serial="B2", bytes=1_000_204_886_016, rotational=False)
+SIZE = 1_000_204_886_016
+A = DiskFact(name="sda", serial="A1", bytes=SIZE, rotational=True, transport="local")
+B = DiskFact(name="nvme0n1", serial="B2", bytes=SIZE, rotational=False, transport="local")
 
 
 def declared(*disks: Disk, **words: object) -> NodeSpec:
@@ -125,3 +126,20 @@ def test_a_machine_without_one_of_the_declared_cards_loses_no_disk() -> None:
     spec = replace(declared(), nics=(Nic(mac=MAC, boot=True), Nic(mac="52:54:00:00:00:02")))
     refused = disks_to_wipe(spec, found(A)).refused
     assert refused == "it has no interface with MAC 52:54:00:00:00:02"
+
+
+@pytest.mark.parametrize(
+    ("transport", "why"),
+    [("fc", "sdb (L7) is reached by fc"), ("usb", "by usb"), (None, "sdb (L7) may be anybody's")],
+)
+def test_disks_that_may_be_of_others_are_touched_only_where_git_declares_them(
+    transport: str | None, why: str
+) -> None:
+    far = DiskFact(name="sdb", serial="L7", bytes=SIZE, transport=transport)
+    for choose, facts in ((disks_to_wipe, found(A, far)), (disk_to_install, found(far))):
+        refused = choose(declared(), facts).refused
+        assert refused.startswith("git declares no disks, and ")
+        assert why in refused
+    own = declared(Disk(serial="A1"), Disk(serial="L7"))
+    assert disks_to_wipe(own, found(A, far)).found == (A, far)
+    assert differences(declared(), found(A, far)) == ()

@@ -61,6 +61,7 @@ class _Disk(_Part):
     bytes: Number | None = None
     rotational: bool | None = None
     smart: Smart | None = None
+    transport: Said | None = None
 
 
 class _Nic(_Part):

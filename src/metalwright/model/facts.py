@@ -21,6 +21,9 @@ SIZE_TOLERANCE = 0.1
 """How far a disk's or the memory's size may be from the declared one: makers count in powers of
 ten, firmware keeps a share of the memory for itself."""
 
+LOCAL: Final = "local"
+"""The transport of a disk that nobody else can reach."""
+
 MIB_PER_GIB = 1_024
 
 _ARCHITECTURES: Final[Mapping[str, str]] = FrozenDict(
@@ -76,14 +79,15 @@ def disks_to_wipe(spec: NodeSpec, facts: Facts) -> Disks:
     """All disks of the machine, when it is the declared one and has nothing that git declares
     otherwise.
 
-    Where git declares no disks, the machine's identity has to do.
+    Where git declares no disks, they are those that are not reached over a network or a plug: a
+    machine that sees a disk of others has to say which are its own.
     """
     check = compare_identity(spec, facts.identity)
     if check.match is not Match.SAME:
         return Disks(refused=check.message)
     if not facts.disks:
         return Disks(refused="the machine reports no disk")
-    refused = "; ".join(differences(spec, facts))
+    refused = "; ".join(differences(spec, facts)) or _of_others(spec.properties.disks, facts.disks)
     return Disks(refused=refused) if refused else Disks(found=facts.disks)
 
 
@@ -120,6 +124,20 @@ def _refused(declared: tuple[Disk, ...], found: tuple[DiskFact, ...]) -> str:
     if left:
         more = ", ".join(f"{each.name} ({each.serial or 'no serial'})" for each in left)
         return f"it has a disk that git does not declare: {more}"
+    return ""
+
+
+def _of_others(declared: tuple[Disk, ...], found: tuple[DiskFact, ...]) -> str:
+    """Why a disk may be somebody else's, or nothing. Where nothing is said of it, it may be."""
+    if declared:
+        return ""
+    for fact in found:
+        if fact.transport != LOCAL:
+            how = f"is reached by {fact.transport}" if fact.transport else "may be anybody's"
+            return (
+                f"git declares no disks, and {fact.name} ({fact.serial or 'no serial'}) {how}:"
+                " declare the machine's own disks"
+            )
     return ""
 
 

@@ -24,13 +24,17 @@ class Smart(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskFact:
-    """One disk that the machine has; what it does not tell is `None`."""
+    """One disk that the machine has; what it does not tell is `None`.
+
+    `transport` is how it is attached: `local`, or what leads to it, as `fc` and `iscsi`.
+    """
 
     name: str
     serial: str | None = None
     bytes: int | None = None
     rotational: bool | None = None
     smart: Smart | None = None
+    transport: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
