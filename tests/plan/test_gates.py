@@ -310,7 +310,8 @@ def test_operations_that_wait_already_are_served_before_new_ones_of_their_priori
     world.commit()
     later = {"not_before": T0 + hours(1), "attempt": 1}
     earlier = T0 - timedelta(seconds=1)
-    world.remember("n-8", operation=world.operation("n-8", created_at=earlier))
+    waits = world.operation("n-8", verb=Verb.REBOOT, created_at=earlier)
+    world.remember("n-8", operation=waits)
     world.remember("n-7", operation=world.operation("n-7", **later))
     plan = world.plan()
     assert [one.node for one in plan.actions if one.starts_now] == ["n-9", "n-1"]
