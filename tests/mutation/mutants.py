@@ -217,7 +217,7 @@ STEPS = (
     ),
     Mutant(
         bug="a deadline never fails an attempt",
-        file="execute/advance.py",
+        file="execute/situation.py",
         before="return until is not None and situation.now >= until",
         after="return False",
         caught_by=EXECUTE
