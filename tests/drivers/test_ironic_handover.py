@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from tests.drivers.test_ironic_steps import DIGEST, NODE, OLD, operation, record
 
 from metalwright.drivers.credentials import Secrets
-from metalwright.drivers.ironic import IronicDriver, Place
+from metalwright.drivers.ironic import UNCHECKED_KEPT, IronicDriver, Place
 from metalwright.drivers.ironic_deploy import Interfaces
 from metalwright.drivers.ironic_record import (
     Mark,
@@ -285,3 +285,17 @@ def test_a_kernel_that_nobody_checked_is_an_alert(ironic: Double, driver: Ironic
     driver.observe(NODE, PATIENCE_S)
     assert driver.alerts() == ()
     driver.rearm()
+
+
+def test_a_node_that_is_not_observed_any_more_leaves_the_alert(ironic: Double) -> None:
+    mark = {"operation": "o1", "template_digest": DIGEST}
+    ironic.node = a_node(deploy_interface="ramdisk", instance_info={"metalwright": mark})
+    now = [datetime(2026, 11, 20, tzinfo=UTC)]
+    place = Place(endpoint=f"http://127.0.0.1:{ironic.server_address[1]}")
+    driver = IronicDriver(place, Secrets(None, {}), lambda: now[0], list_max_age_s=0)
+    driver.observe(NODE, PATIENCE_S)
+    now[0] += UNCHECKED_KEPT
+    assert len(driver.alerts()) == 1
+    now[0] += timedelta(seconds=1)
+    assert driver.alerts() == (), "it has left git"
+    driver.close()

@@ -7,13 +7,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 
-from metalwright.drivers.credentials import Secrets
+from metalwright.drivers.credentials import Credentials, Secrets
+from metalwright.drivers.ironic import IronicDriver
 from metalwright.drivers.ironic_api import IronicApi, Place
 from metalwright.drivers.ironic_transport import ANSWER_BYTES_MAX
-from metalwright.errors import TemporaryError
+from metalwright.errors import CredentialsError, TemporaryError
+from metalwright.model.documents import Metadata, Node
+from metalwright.model.hardware import NodeSpec
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 PATIENCE_S = 60.0
@@ -125,3 +129,31 @@ def test_the_connection_is_used_again(server: Server, api: IronicApi) -> None:
     for _ in range(3):
         assert api.get("/nodes", time.monotonic() + PATIENCE_S) == {}
     assert server.connections == 1
+
+
+def test_a_login_that_ironic_refuses_is_presented_once_and_is_an_alert(server: Server) -> None:
+    class Source:
+        def get(self, ref: str) -> Credentials:
+            return Credentials(username="canary-u", password="canary-p", version="v1")
+
+    refusal = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    asked = []
+
+    def refuse(to: socket.socket) -> None:
+        asked.append(1)
+        to.sendall(refusal)
+
+    server.answer = refuse
+    place = Place(endpoint=server.endpoint, credentials="ironic/main")
+    driver = IronicDriver(place, Source(), lambda: datetime.now(UTC), list_max_age_s=0)
+    node = Node(metadata=Metadata(name="n1"), spec=NodeSpec(driver="ironic"))
+    for _ in range(3):
+        with pytest.raises(CredentialsError):
+            driver.observe(node, PATIENCE_S)
+    assert len(asked) == 1
+    (alert,) = driver.alerts()
+    assert "ironic/main" in alert
+    assert "canary" not in alert
+    driver.rearm()
+    assert driver.alerts() == ()
+    driver.close()

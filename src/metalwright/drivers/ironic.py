@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +56,9 @@ from metalwright.model.operation import Effect, EffectKind, Operation, Stage
 NAMED_MAX: Final = 5
 """Nodes that an alert names."""
 
+UNCHECKED_KEPT: Final = timedelta(minutes=15)
+"""For so long after its last observation a node stays in an alert: it may have left git."""
+
 _POWER: Final = frozenset({EffectKind.POWER_ON, EffectKind.POWER_OFF, EffectKind.SOFT_POWER_OFF})
 
 
@@ -87,7 +90,7 @@ class IronicDriver:
         self._lock = threading.Lock()
         self._told: dict[str, threading.Lock] = {}
         self._touched: dict[str, datetime] = {}
-        self._unchecked: set[str] = set()
+        self._unchecked: dict[str, datetime] = {}
 
     def boot_by(self, boots: Boots) -> None:
         """From now on templates are handed over by `boots`; before the first call of a node."""
@@ -109,7 +112,10 @@ class IronicDriver:
             asked_at = self._clock()
             record = self._record(found.record.uuid, until)
         reading = reading_of(record, found.macs, asked_at)
-        (self._unchecked.add if record.unchecked else self._unchecked.discard)(node.metadata.name)
+        if record.unchecked:
+            self._unchecked[node.metadata.name] = self._clock()
+        else:
+            self._unchecked.pop(node.metadata.name, None)
         said = self._awaited(node, record)
         return reading if said is None else unreported(reading, record, said)
 
@@ -156,16 +162,21 @@ class IronicDriver:
             self._order(record, step, until)
 
     def alerts(self) -> tuple[str, ...]:
-        """Which machines run a kernel and a ramdisk that nobody has checked."""
+        """A refused login, and which machines run a kernel and a ramdisk that nobody checked."""
+        refusal, now = self._api.refusal, self._clock()
+        told = (refusal,) if refusal else ()
+        for name, seen_at in self._unchecked.copy().items():
+            if now - seen_at > UNCHECKED_KEPT:
+                self._unchecked.pop(name, None)
         names = sorted(self._unchecked.copy())
         if not names:
-            return ()
+            return told
         more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
         words = (
             "Ironic fetched kernel and ramdisk itself, and does not check their digests, for"
             f" {', '.join(names[:NAMED_MAX])}{more}: switch the boot service on (boot.listen)"
         )
-        return (words,)
+        return (*told, words)
 
     def rearm(self) -> None:
         """What was wrong was mended: a login that was refused may be presented once more."""

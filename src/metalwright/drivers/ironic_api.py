@@ -36,6 +36,7 @@ REQUESTS_MAX: Final = 4
 """At once: Ironic serves no more in a second to more."""
 
 CREDENTIALS_RETRY_S: Final = 300.0
+_AGAIN: Final = "tried again when they change, at SIGHUP, and every five minutes"
 CONNECT_TIMEOUT_S: Final = 5.0
 WORDS_MAX: Final = 400
 
@@ -100,6 +101,14 @@ class IronicApi:
             CredentialsError, PermanentError: it was refused.
         """
         self._request(method, path, until, json=body)
+
+    @property
+    def refusal(self) -> str:
+        """What an operator should know of a refused login, "" where there is none."""
+        if self._refused is None:
+            return ""
+        which = f" with credentials {self._place.credentials}" if self._place.credentials else ""
+        return f"{self._place.shown} refused the login{which}: {_AGAIN}"
 
     def rearm(self) -> None:
         """Present a login that was refused once more."""
