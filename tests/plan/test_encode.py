@@ -12,12 +12,15 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from metalwright.model.digest import digest_of
+from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Commit, Source
 from metalwright.model.plan import Cause
 from metalwright.plan import attribute, from_json, plan_schema, render_text, to_json
 
-from ..schedule.fleet import commit_of  # noqa: TID252 - one fleet for both rooms
+from ..schedule.fleet import Fleet, commit_of  # noqa: TID252 - one fleet for both rooms
 from .test_render import SCENES, lab, lending, many_reasons, planned, template_edit, under_way
+from .world import World
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +48,38 @@ def test_keys_are_camel_case_and_sorted_and_counts_keep_their_words():
     assert action["target"]["template"]["image"]["disk"]["sha256"]
     assert action["reasons"][0]["formerRevision"] == f"{1:040x}"
     assert value["at"] == "2026-11-20T08:00:00Z"
+
+
+def test_what_may_hold_a_password_is_its_digest_and_files_keep_their_names():
+    files = {"user_data": "a", "My_File": "b", "myFile": "c", "my_file": "d"}
+    fleet = Fleet()
+    fleet.node("n-1")
+    fleet.template("rescue")
+    fleet.template(
+        "kick",
+        user_data="password: hunter2",
+        vendor_data="",
+        files=FrozenDict(files | {"ks.cfg": "rootpw hunter2"}),
+    )
+    fleet.pool("ci", "n-1", template="rescue")
+    world = World(fleet)
+    world.adopt()
+    fleet.assignment("loan", "ci", "n-1", "kick")
+    world.commit()
+    plan = world.plan()
+    text = to_json(plan)
+    assert "hunter2" not in text
+    template = json.loads(text)["actions"][0]["target"]["template"]
+    assert template["userData"] == f"sha256:{digest_of('password: hunter2')}"
+    assert template["vendorData"] == ""
+    assert template["files"] == {
+        name: f"sha256:{digest_of(one)}"
+        for name, one in plan.actions[0].target.template.files.items()
+    }
+    read = from_json(text)
+    assert to_json(read) == text
+    assert read.actions[0].target.template.files.keys() == files.keys() | {"ks.cfg"}
+    jsonschema.Draft202012Validator(json.loads(plan_schema())).validate(json.loads(text))
 
 
 def test_the_schema_refuses_what_is_not_a_plan():
