@@ -104,20 +104,45 @@ def test_what_had_to_wait_its_turn_is_no_try_that_counts() -> None:
     assert isinstance(decide(operation, situation(after, now=41)), Do)
 
 
-def test_a_power_button_that_was_not_pressed_is_pressed_later_then_forced() -> None:
+def shutting_down(**changes: Any) -> Operation:
     soft = Effect(kind=EffectKind.SOFT_POWER_OFF, operation_id="o1")
-    told = booting(stage=Stage.POWER_OFF, intent=soft, acknowledged_at=None, effects=0)
-    waits = answered(told, NotBegunError("locked"), at(12))
-    on = Reading(power=Power.ON)
-    again = decide(waits, situation(Observation(node="n0", at=at(13), reading=on), now=14))
+    values = {"stage": Stage.POWER_OFF, "intent": soft, "intent_at": at(1), "entered_at": at(0)}
+    told = {"acknowledged_at": None, "effects": 0, "stage_deadline_at": at(300)}
+    return booting(**(values | told | changes))
+
+
+def on_at(second: float) -> Observation:
+    return Observation(node="n0", at=at(second), reading=Reading(power=Power.ON))
+
+
+def test_a_power_button_that_was_not_pressed_is_pressed_later_and_gets_all_of_its_time() -> None:
+    waits = answered(shutting_down(), NotBegunError("locked"), at(12))
+    again = decide(waits, situation(on_at(290), now=291))
     assert isinstance(again, Do)
-    assert again.operation.intent == soft
-    assert again.operation.stage_deadline_at == at(600), "waiting does not move the deadline"
-    late = Observation(node="n0", at=at(605), reading=on)
-    forced = decide(waits, situation(late, now=606))
+    assert again.operation.intent == shutting_down().intent
+    pressed = answered(again.operation, None, at(292))
+    later = decide(pressed, situation(on_at(589), now=590))
+    assert isinstance(later, Wait), "the system has the time from the press, not from the first try"
+    forced = decide(pressed, situation(on_at(592), now=593))
     assert isinstance(forced, Do)
     assert forced.operation.intent is not None
     assert forced.operation.intent.kind is EffectKind.POWER_OFF
+
+
+def test_a_power_button_that_could_not_be_pressed_is_no_reason_to_cut_the_power() -> None:
+    waits = answered(shutting_down(), NotBegunError("locked"), at(12))
+    told = 0
+    for second in range(20, 300, 20):
+        again = decide(waits, situation(on_at(second - 1), now=second))
+        assert isinstance(again, Do)
+        waits = answered(again.operation, NotBegunError("locked"), at(second + 1))
+        told += 1
+    assert told == 14
+    late = decide(waits, situation(on_at(300), now=301))
+    assert late == Fail(error="soft power off: locked (for 300 s)", probed=True)
+    away = answered(shutting_down(), NotBegunError("no connection"), at(2))
+    back = decide(away, situation(on_at(329), now=330))
+    assert isinstance(back, Fail), "nor is an Ironic that was away for all of that time"
 
 
 class Handing:

@@ -181,12 +181,14 @@ def _failed(operation: Operation, situation: Situation, error: str) -> Decision:
 def _power_off(operation: Operation, _reading: Reading, situation: Situation) -> Decision:
     intent = operation.intent
     if intent is None:
-        deadline, waited = operation.stage_deadline_at, operation.tries > 0
-        over = waited and deadline is not None and situation.now >= deadline
-        if EffectKind.SOFT_POWER_OFF not in situation.capabilities or over:
+        if EffectKind.SOFT_POWER_OFF not in situation.capabilities:
             return _force_off(operation, situation)
+        wait_s = situation.timeouts.soft_power_off
+        entered_at = operation.entered_at or operation.created_at
+        if operation.tries > 0 and situation.now >= entered_at + seconds(wait_s):
+            # The system was never told to shut down: that is no reason to cut its power.
+            return _failed(operation, situation, f"{operation.last_error} (for {wait_s} s)")
         effect = Effect(kind=EffectKind.SOFT_POWER_OFF, operation_id=operation.id)
-        wait_s = None if waited else situation.timeouts.soft_power_off
         return _do(operation, effect, situation, wait_s)
     if intent.kind is EffectKind.POWER_OFF:
         return Wait(why="is being powered off", until=operation.stage_deadline_at)

@@ -30,9 +30,9 @@ class Situation:
 
     `node` is `None` when git no longer lets us touch it; `asked` is false where it is not even
     observed any more, so that nothing will ever be seen of it. `started_at` is when this engine
-    began: an intent without an answer that is older was left by another process, whose call may still
-    reach the machine for `predecessor_s` from then on. `superseded` says why
-    the operation is not wanted any more, and is empty while it is. `settle_s` is how long a BMC may
+    began: an intent without an answer that is older was left by another process, whose call may
+    still reach the machine for `predecessor_s` from then on. `superseded` says why the operation is
+    not wanted any more, and is empty while it is. `settle_s` is how long a BMC may
     take to show what it was told. `power_on_at` is when a start rate lets the node be powered on;
     `None` where no rate applies to it; `powers_on` are the effects that it is for.
     `checks` are those that the node has to pass while it is validated, `verdicts` the latest of
