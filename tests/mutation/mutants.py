@@ -609,10 +609,24 @@ RECOVERY = (
     ),
     Mutant(
         bug="a broken commit drops the last good revision",
-        file="daemon/reconcile.py",
-        before="        if self.inventory is not None:\n            return\n        kept =",
-        after="        self.inventory = None\n        return\n        kept =",
+        file="daemon/following.py",
+        before="        if self.inventory is None and not self.unsure:\n",
+        after="        if self._refused:\n            self.inventory = None\n        if False:\n",
         caught_by="tests/daemon/test_reconcile.py::test_with_a_broken_head_the_last_commit_that_was_carried_out_stays_in_force",
+    ),
+    Mutant(
+        bug="a good commit below a broken one is not looked at",
+        file="daemon/following.py",
+        before="        if found.inventory is not None:\n",
+        after="        if found.inventory is None:\n",
+        caught_by="tests/daemon/test_following.py",
+    ),
+    Mutant(
+        bug="a node is brought back to an older commit than it is recorded at",
+        file="plan/gates.py",
+        before="    if later:\n",
+        after="    if not later:\n",
+        caught_by=PLAN + "test_gates.py",
     ),
     Mutant(
         bug="the daemon does not ask whether history was rewritten",

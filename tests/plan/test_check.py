@@ -270,6 +270,13 @@ def _rewritten(world: World) -> None:
     world.context = replace(world.context, abandoned_revision="a" * 40)
 
 
+def _older(world: World) -> None:
+    applied = world.memory["n-4"].applied
+    assert applied is not None
+    later = frozenset({applied.revision})
+    world.context = replace(world.context, later_revisions=later)
+
+
 def _reported(world: World) -> None:
     world.fleet.pool("ci", "n-[1-6]", power="off", drift="report")
 
@@ -332,6 +339,7 @@ TURNED = [
     ("n-2: driver fake cannot do that", _incapable),
     ("n-2: is outside the limit that was asked for", _limited),
     ("something is changed although history was rewritten", _rewritten),
+    ("n-4: goes back to an older revision than it is recorded at", _older),
     ("n-4: its drift is corrected, which pool ci did not ask for", _reported),
     ("n-4: its drift is corrected once more, and was undone every time", _undone),
     ("n-4: is changed although nothing differs", _nothing_differs),

@@ -255,6 +255,19 @@ def test_an_acknowledgement_of_another_commit_does_not(world):
     world.converged()
 
 
+def test_a_node_that_is_recorded_at_a_later_commit_is_not_brought_back(world):
+    later = "ab" * 20
+    world.remember("n-1", applied=replace(world.memory["n-1"].applied, revision=later))
+    edit(world)
+    assert len(world.plan().actions) == 10
+    world.context = replace(world.context, later_revisions=frozenset({later}))
+    plan = world.plan()
+    assert plan.totals.by_blocked == {"OLDER_REVISION": 1}
+    assert "it is as abababababab wants it" in world.blocked("n-1").message
+    assert len(plan.actions) == 9
+    assert exit_code(plan) == 2
+
+
 # -- order and forecast ---------------------------------------------------------------------------
 
 

@@ -132,6 +132,7 @@ def change_context(world: World, draw: Any) -> None:
                 ("abandoned_revision", None),
                 ("abandoned_revision", ABANDONED),
                 ("former_radius", BlastRadius(nodes_max=1)),
+                ("later_revisions", frozenset({commit_of(1).id, commit_of(2).id})),
                 ("capabilities", {"fake": frozenset()}),
             ]
         )

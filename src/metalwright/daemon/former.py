@@ -7,15 +7,15 @@ pushed anew and collected), it is what was in force here before, which the store
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
+from metalwright.daemon.ancestors import Ancestors
 from metalwright.daemon.fleet import Fleet
-from metalwright.errors import InventoryError, RepositoryError
+from metalwright.errors import RepositoryError
 from metalwright.model.inventory import Inventory
 from metalwright.model.policy import BlastRadius
 
@@ -39,8 +39,8 @@ _KEPT: Final = TypeAdapter(_InForce)
 class Former:
     """Answers for one revision after the other; each is worked out once."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, fleet: Fleet, ancestors: Ancestors) -> None:
+        self._fleet, self._ancestors = fleet, ancestors
         self._known: _InForce | None = None
         self._written = ""
 
@@ -62,17 +62,12 @@ class Former:
             self._written = known.revision
 
     def _of_ancestors(self, revision: str) -> BlastRadius | None:
-        loader = self._fleet.loader
-        warnings = loader.last_warnings
         try:
-            for back in range(1, ANCESTORS_MAX + 1):
-                with suppress(InventoryError):
-                    return loader.load(f"{revision}~{back}").rules.blast_radius
+            line = self._ancestors.line(revision, ANCESTORS_MAX)
+            found = self._ancestors.newest_good(line, ANCESTORS_MAX)
         except RepositoryError:
             return None
-        finally:
-            loader.last_warnings = warnings
-        return None
+        return found.inventory.rules.blast_radius if found.inventory is not None else None
 
     def _remembered(self, revision: str) -> BlastRadius | None:
         kept = self._fleet.store.fact(FACT_RADIUS)

@@ -2,13 +2,12 @@
 state.
 
 The only things kept from cycle to cycle are caches (the inventory of a commit, its desired state
-until the next change, what was planned of nodes that are as before) and the last good revision,
-which stays in force while a newer one has errors.
+until the next change, what was planned of nodes that are as before) and the revision in force
+(`following`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,18 +16,13 @@ from datetime import datetime
 from metalwright.daemon.alerts import alerts_of
 from metalwright.daemon.checking import words_of
 from metalwright.daemon.fleet import Fleet, observed_nodes
+from metalwright.daemon.following import FACT_IN_FORCE, Follower
 from metalwright.daemon.former import Former
+from metalwright.daemon.later import Later, without_later
 from metalwright.daemon.sentence import sentence_of
-from metalwright.errors import (
-    InventoryError,
-    MetalwrightError,
-    PlanError,
-    RepositoryError,
-    StoreError,
-)
+from metalwright.errors import PlanError, StoreError
 from metalwright.execute import CycleReport
 from metalwright.model.desired import Desired, DesiredNode
-from metalwright.model.finding import Finding
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Commit, Inventory, Source
 from metalwright.model.observed import Observed
@@ -46,8 +40,9 @@ from metalwright.plan import (
 )
 from metalwright.schedule import desired as resolve
 
+__all__ = ["FACT_CYCLE", "FACT_IN_FORCE", "CycleResult", "Reconciler", "applied_as"]
+
 FACT_CYCLE = "cycle"
-FACT_IN_FORCE = "in-force"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +65,12 @@ class CycleResult:
         return self.plan is not None and not self.plan.actions and not self.plan.in_progress
 
 
-class Reconciler:
+class Reconciler(Follower):
     """Runs cycles on an opened fleet. One thread at a time."""
 
     def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.inventory: Inventory | None = None
-        self.unfetched = ""  # set by whoever fetches a remote repository
-        self._unread = self._refused = ""
-        self.findings: tuple[Finding, ...] = ()
-        self._head: str | None = None
-        self._former = Former(fleet)
+        super().__init__(fleet)
+        self._former, self._later = Former(fleet, self.ancestors), Later(fleet)
         self._forget()
 
     def _forget(self) -> None:
@@ -93,51 +83,6 @@ class Reconciler:
         self._blames: dict[tuple[str, tuple[str, ...], str | None], Commit | None] = {}
         self._places: dict[tuple[str, Source], Source] = {}
 
-    def follow_head(self) -> None:
-        """Load HEAD when it moved. One with errors leaves the last good revision in force."""
-        try:
-            head = self.fleet.repository.head()
-            self._unread = ""
-            if head == self._head:
-                return
-            loaded = self.fleet.loader.load(head)
-            self.fleet.hand_over_secrets(loaded.revision.id)
-        except RepositoryError as error:
-            self._unread = str(error)
-        except InventoryError as error:
-            self._head, self._refused, self.findings = head, str(error), error.findings
-        else:
-            self._head, self._refused = head, ""
-            self.inventory, self._desired = loaded, None
-            self.findings = self.fleet.loader.last_warnings
-            return
-        self._fall_back()
-
-    @property
-    def trouble(self) -> str:
-        """Why the newest commit may not be the one in force; empty when it is."""
-        return "; ".join(filter(None, (self.unfetched, self._unread, self._refused)))
-
-    def _fall_back(self) -> None:
-        """At start-up with a broken HEAD: the revision that was in force when we last ran, or the
-        last one that was carried out, where that is newer: the other is written now and then only.
-        """
-        if self.inventory is not None:
-            return
-        kept = self.fleet.store.fact(FACT_IN_FORCE)
-        if kept is None:
-            return
-        revision = json.loads(kept[0])["revision"]
-        last = self.fleet.store.memory().applied_revision
-        try:
-            if last is not None and self.fleet.repository.is_ancestor(revision, last):
-                revision = last
-            inventory = self.fleet.loader.load(revision)
-            self.fleet.hand_over_secrets(inventory.revision.id)
-            self.inventory = inventory
-        except MetalwrightError as error:
-            self._refused += f"; the last good revision cannot be read either: {error}"
-
     def resolve(self, wall: datetime, now: datetime | None = None) -> Desired:
         """The desired state at `wall`, for a plan that is made at `now` (without it, at `wall`).
 
@@ -148,7 +93,12 @@ class Reconciler:
         kept = self._desired
         # A clock that was set back is before what is kept: resolve anew rather than trust it.
         until = kept.next_change_at if kept is not None else None
-        if kept is None or wall < kept.at or (until is not None and wall >= until):
+        if (
+            kept is None
+            or kept.inventory is not self.inventory
+            or wall < kept.at
+            or (until is not None and wall >= until)
+        ):
             kept = resolve(self.inventory, wall)
         self._desired = kept
         return replace(kept, at=now or wall)
@@ -161,7 +111,8 @@ class Reconciler:
     def context(
         self, memory: Memory, inventory: Inventory, *, preview: bool = False
     ) -> PlanContext:
-        """What the planner must know beside the values: drivers, and whether history was rewritten.
+        """What the planner must know beside the values: drivers, and how the revision stands to
+        what was carried out.
 
         A `preview` of a branch may well lack the newest commits; that is not a rewritten history.
         """
@@ -179,6 +130,7 @@ class Reconciler:
             abandoned_revision=last if rewritten else None,
             former_radius=self._former.radius(inventory),
             no_ramdisk=self.fleet.boot.no_ramdisk if self.fleet.boot else frozenset(),
+            later_revisions=frozenset() if preview else self._later.of(memory, head),
         )
 
     def blame(self, revision: str, paths: tuple[str, ...], since: str | None) -> Commit | None:
@@ -250,9 +202,10 @@ class Reconciler:
         # cycle may not know yet, and would be brought back to the older one.
         memory = fleet.store.memory()
         self.follow_head()
-        if self.inventory is None:
-            sentence = f"no revision in force: {self.trouble}"
-            return CycleResult(at=fleet.clock(), sentence=sentence, trouble=self.trouble)
+        if self.inventory is None or self.unsure:
+            at, sentence = fleet.clock(), f"no revision in force: {self.trouble}"
+            self.planned_until = at if self.reading_on else None
+            return CycleResult(at=at, sentence=sentence, trouble=self.trouble)
         fleet.sweeper.follow(observed_nodes(self.inventory))
         observed = replace(fleet.sweeper.snapshot(), checks=fleet.prober.snapshot())
         told: tuple[str, ...] = ()
@@ -268,6 +221,7 @@ class Reconciler:
         self._former.remember(now)
         if plan.abandoned_revision is None:
             renamed = unchanged_records(desired, memory, observed, self.inventory)
+            renamed = without_later(renamed, memory, context.later_revisions)
             fleet.store.record_unchanged(renamed, now)
         report = fleet.engine.carry_out(plan, self.inventory, observed, now)
         fleet.sweeper.tick(observed_nodes(self.inventory), fleet.engine.busy())

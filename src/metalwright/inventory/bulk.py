@@ -73,7 +73,7 @@ def sizes(git: GitCommands, ids: Iterable[str]) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     with (
-        _requests(ids) as requests,
+        written(identity.encode("ascii") for identity in ids) as requests,
         _process(git, ["cat-file", "--batch-check", "--buffer"], requests) as (process, output),
     ):
         while header := output.readline(_HEADER_MAX):
@@ -90,7 +90,7 @@ def blobs(git: GitCommands, ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         RepositoryError: one is missing, or git failed.
     """
     with (
-        _requests(ids) as requests,
+        written(identity.encode("ascii") for identity in ids) as requests,
         _process(git, ["cat-file", "--batch", "--buffer"], requests) as (process, output),
     ):
         while header := output.readline(_HEADER_MAX):
@@ -113,13 +113,24 @@ def _header(line: bytes) -> tuple[str, int]:
     return words[0], int(words[2])
 
 
-@contextmanager
-def _requests(ids: Iterable[str]) -> Iterator[IO[bytes]]:
-    # A file, not a pipe: a pipe would need a second thread, or fill up and stand still.
-    with tempfile.TemporaryFile() as file:
-        file.writelines(identity.encode("ascii") + b"\n" for identity in ids)
-        file.seek(0)
-        yield file
+def written(lines: Iterable[bytes]) -> IO[bytes]:
+    """A temporary file of these lines for a git process to read, at its beginning; the caller
+    closes it. A pipe would need a second thread, or fill up and stand still.
+
+    Raises:
+        RepositoryError: there is no room for it, or no directory.
+    """
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        try:
+            file.writelines(line + b"\n" for line in lines)
+            file.seek(0)
+        except OSError:
+            file.close()
+            raise
+    except OSError as error:
+        raise RepositoryError(f"no temporary file can be written for git: {error}") from error
+    return file
 
 
 @contextmanager

@@ -10,6 +10,7 @@ It never writes into a repository and knows nothing of branches or inventories.
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import signal
@@ -172,6 +173,30 @@ class GitCommands:
             env=_full(self._environment),
             start_new_session=True,
         )
+
+
+def open_repository(directory: Path) -> tuple[Path, Path]:
+    """(git directory, common directory) of a work tree, a linked work tree or a bare repository.
+
+    Raises:
+        RepositoryError: it is none of them.
+    """
+    gitpython()
+    import git
+
+    try:
+        with git.Repo(directory.absolute(), expand_vars=False) as repo:
+            return Path(repo.git_dir).absolute(), Path(repo.common_dir).absolute()
+    except git.NoSuchPathError:
+        raise RepositoryError(f"{directory} does not exist") from None
+    except git.InvalidGitRepositoryError:
+        raise RepositoryError(
+            f"{directory} is not the top of a git repository (a work tree or a bare repository)"
+        ) from None
+    except (git.GitError, configparser.Error, OSError, ValueError) as error:
+        raise RepositoryError(
+            f"{directory} cannot be opened as a git repository: {error}"
+        ) from error
 
 
 def _full(overrides: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from metalwright.errors import RepositoryError
+from metalwright.inventory.bulk import written
 from metalwright.inventory.git_commands import GitCommands
 from metalwright.inventory.location import SCHEMES, Location
 
@@ -36,9 +37,9 @@ def create_mirror(mirror: Path, branch: str) -> None:
     Raises:
         RepositoryError: it cannot be made.
     """
-    if mirror.exists() and any(mirror.iterdir() if mirror.is_dir() else [mirror]):
-        return
     try:
+        if mirror.exists() and any(mirror.iterdir() if mirror.is_dir() else [mirror]):
+            return
         mirror.parent.mkdir(parents=True, exist_ok=True)
         # Made elsewhere and renamed, so that a crash leaves no half of a repository behind.
         fresh = Path(tempfile.mkdtemp(prefix=".mirror-", dir=mirror.parent))
@@ -53,9 +54,17 @@ def create_mirror(mirror: Path, branch: str) -> None:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
-        if (mirror / "HEAD").exists():
+        if is_made(mirror):
             return  # another process was faster
         raise RepositoryError(f"the mirror {mirror} cannot be made: {error}") from error
+
+
+def is_made(mirror: Path) -> bool:
+    """Whether there is a repository. Raises RepositoryError where one may not look."""
+    try:
+        return (mirror / "HEAD").exists()
+    except OSError as error:
+        raise RepositoryError(f"the mirror {mirror} cannot be read: {error}") from error
 
 
 def fetch_into(mirror: Path, location: Location, branch: str, timeout_s: float) -> None:
@@ -109,9 +118,7 @@ def _move(git: GitCommands, branch: str, new: str) -> None:
             lines.append(f"update refs/metalwright/seen/{old} {old}")
         elif status != 0:
             raise RepositoryError(f"the mirror could not be read: {errors}")
-    with tempfile.TemporaryFile() as stdin:
-        stdin.write("".join(f"{line}\n" for line in lines).encode())
-        stdin.seek(0)
+    with written(line.encode() for line in lines) as stdin:
         git.output(["update-ref", "--stdin"], stdin=stdin)
     # Only a help for `git log -- path` (80 ms become 5); a failure changes no answer.
     git.run(
@@ -144,6 +151,8 @@ def _locked(path: Path, deadline: float) -> Iterator[None]:
                         f"another process has been fetching into {path.parent} all the time"
                     ) from None
                 time.sleep(LOCK_POLL_S)
+            except OSError as error:
+                raise RepositoryError(f"the mirror cannot be locked: {error}") from error
         yield
     finally:
         os.close(descriptor)

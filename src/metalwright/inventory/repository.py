@@ -7,17 +7,15 @@ no submodule; a revision that a person gives is resolved to a commit id before a
 
 from __future__ import annotations
 
-import configparser
 import re
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from metalwright.errors import RepositoryError
 from metalwright.inventory import bulk
-from metalwright.inventory.git_commands import GitCommands, gitpython
+from metalwright.inventory.git_commands import GitCommands, open_repository
 from metalwright.inventory.lineage import (
     COMMIT_FORMAT,
     Lineage,
@@ -26,7 +24,7 @@ from metalwright.inventory.lineage import (
     lineage_of,
 )
 from metalwright.inventory.location import checked_branch, parse_location
-from metalwright.inventory.mirror import create_mirror, fetch_into
+from metalwright.inventory.mirror import create_mirror, fetch_into, is_made
 from metalwright.model.inventory import Commit
 
 REVISION_LENGTH_MAX: Final = 256
@@ -64,7 +62,7 @@ class Repository:
             raise RepositoryError(
                 f"{self._location.shown} has to be fetched, and no directory for its mirror is set"
             )
-        elif (mirror / "HEAD").exists():
+        elif is_made(mirror):
             self._git = GitCommands(*open_repository(mirror), ())
 
     def __enter__(self) -> Self:
@@ -192,6 +190,21 @@ class Repository:
         self._ancestors[old, new] = status == 0
         return status == 0
 
+    def outside(self, revision: str, ids: Collection[str]) -> frozenset[str]:
+        """Those of these full commit ids that the history of a revision does not contain. One that
+        the repository does not have is left out: nothing can be said of it.
+
+        Raises:
+            RepositoryError: the revision is not there, or the history cannot be read.
+        """
+        wanted = [one for one in ids if _COMMIT_ID.match(one)]
+        if not wanted:
+            return frozenset()
+        lines = [f"^{self.resolve(revision)}", *wanted]
+        with bulk.written(line.encode() for line in lines) as stdin:
+            out = self._commands.output(["rev-list", "--ignore-missing", "--stdin"], stdin=stdin)
+        return frozenset(wanted).intersection(out.split())
+
     def latest_commit(
         self, revision: str, paths: Sequence[str], since: str | None = None
     ) -> Commit | None:
@@ -215,14 +228,18 @@ class Repository:
         found = self._log(["-1"], [new], paths)
         return found[0] if found else None
 
-    def commits(self, revision: str, count_max: int) -> tuple[Commit, ...]:
-        """The newest `count_max` commits (10,000 at most) of a revision's history, newest first.
+    def commits(
+        self, revision: str, count_max: int, *, first_parents: bool = False
+    ) -> tuple[Commit, ...]:
+        """The newest `count_max` commits (10,000 at most) of a revision's history, newest first;
+        or it, its first parent, that one's first parent, and so on.
 
         Raises:
             RepositoryError: the revision is unknown.
         """
         count = min(max(count_max, 0), COMMITS_MAX)
-        return self._log([f"-{count}"], [self.resolve(revision)], ()) if count else ()
+        options = [f"-{count}", *(["--first-parent"] if first_parents else ())]
+        return self._log(options, [self.resolve(revision)], ()) if count else ()
 
     def files(self, commit: str, *paths: str) -> list[bulk.Entry]:
         """Every file of a commit given by its full id; with paths, those at or below them.
@@ -261,36 +278,10 @@ class Repository:
         if any("\n" in path or "\0" in path for path in paths):
             raise RepositoryError("a path with a line break cannot be asked for")
         lines = [*revisions, *(("--", *paths) if paths else ())]
-        with tempfile.TemporaryFile() as stdin:
-            stdin.writelines(line.encode("utf-8", "surrogateescape") + b"\n" for line in lines)
-            stdin.seek(0)
+        with bulk.written(line.encode("utf-8", "surrogateescape") for line in lines) as stdin:
             out = self._commands.output(["log", *options, COMMIT_FORMAT, "--stdin"], stdin=stdin)
         fields = out.split("\0")
         return tuple(
             commit_from(*(part.strip() for part in fields[at : at + 5]))
             for at in range(0, len(fields) - 5, 5)
         )
-
-
-def open_repository(directory: Path) -> tuple[Path, Path]:
-    """(git directory, common directory) of a work tree, a linked work tree or a bare repository.
-
-    Raises:
-        RepositoryError: it is none of them.
-    """
-    gitpython()
-    import git
-
-    try:
-        with git.Repo(directory.absolute(), expand_vars=False) as repo:
-            return Path(repo.git_dir).absolute(), Path(repo.common_dir).absolute()
-    except git.NoSuchPathError:
-        raise RepositoryError(f"{directory} does not exist") from None
-    except git.InvalidGitRepositoryError:
-        raise RepositoryError(
-            f"{directory} is not the top of a git repository (a work tree or a bare repository)"
-        ) from None
-    except (git.GitError, configparser.Error, OSError, ValueError) as error:
-        raise RepositoryError(
-            f"{directory} cannot be opened as a git repository: {error}"
-        ) from error

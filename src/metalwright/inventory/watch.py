@@ -16,8 +16,8 @@ from typing import Final
 from watchfiles import watch
 
 from metalwright.errors import RepositoryError
+from metalwright.inventory.git_commands import open_repository
 from metalwright.inventory.location import parse_location
-from metalwright.inventory.repository import open_repository
 
 DEBOUNCE_MS: Final = 200
 STEP_MS: Final = 50

@@ -85,6 +85,11 @@ def history(plan: Plan, facts: Facts) -> Iterator[str]:
         yield "says the wrong thing about a rewritten history"
     if plan.actions and told is not None:
         yield "something is changed although history was rewritten"
+    for action in plan.actions if facts.context.later_revisions else ():
+        remembered = facts.memory.nodes.get(action.node)
+        applied = remembered.applied if remembered is not None else None
+        if applied is not None and applied.revision in facts.context.later_revisions:
+            yield f"{action.node}: goes back to an older revision than it is recorded at"
 
 
 def nodes_of(plan: Plan) -> list[str]:

@@ -24,6 +24,7 @@ class PlanContext:
     of the first parent commit, where there is one: a commit cannot widen the radius for itself.
     `no_ramdisk` are the drivers whose machines the boot service wipes and installs, by the ramdisk
     that the policy does not name.
+    `later_revisions` are commits of records that come after the revision that is planned.
     """
 
     capabilities: Mapping[str, frozenset[EffectKind]] = field(default_factory=FrozenDict)
@@ -32,6 +33,7 @@ class PlanContext:
     limit_nodes: frozenset[str] | None = None
     former_radius: BlastRadius | None = None
     no_ramdisk: frozenset[str] = frozenset()
+    later_revisions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a commit can acknowledge, and the stop at a history of git that was rewritten.
+"""What a commit can acknowledge, and the stop at a history of git that was rewritten or goes back.
 
 Too much at once, and a rewritten history, ask for an acknowledgement in a commit
 (`Policy.spec.acknowledge`), never for a flag.
@@ -12,6 +12,7 @@ from typing import Final
 
 from metalwright.model.plan import Action, Blocked, BlockedReason
 from metalwright.plan.beside import Lines
+from metalwright.plan.context import Ground
 
 ACKNOWLEDGED_DIGITS: Final = 12
 """Digits of a digest or commit that a message asks for; a commit may give more."""
@@ -71,6 +72,24 @@ def hold_back_all(lines: Lines, abandoned: str, kept: Kept) -> None:
     """Block every action: HEAD does not descend from the last commit that was carried out."""
     text = rewritten(abandoned)
     block(lines, BlockedReason.HISTORY_REWRITTEN, lambda _: text, kept)
+
+
+def hold_back_older(lines: Lines, ground: Ground, kept: Kept) -> None:
+    """Block the actions on nodes that are recorded at a commit after the one that is planned."""
+    nodes, later = ground.memory.nodes, ground.context.later_revisions
+    here = ground.desired.inventory.revision.id[:ACKNOWLEDGED_DIGITS]
+
+    def older(action: Action) -> str | None:
+        applied = nodes[action.node].applied
+        if applied is None or applied.revision not in later:
+            return None
+        return (
+            f"it is as {applied.revision[:ACKNOWLEDGED_DIGITS]} wants it, a later commit than the"
+            f" one in force, {here}; mend the newest commit of the branch"
+        )
+
+    if later:
+        block(lines, BlockedReason.OLDER_REVISION, older, kept)
 
 
 def rewritten(abandoned: str) -> str:

@@ -23,7 +23,7 @@ from metalwright.plan.beside import Lines, beside_git
 from metalwright.plan.consents import lapsed, unused
 from metalwright.plan.context import Ground, PlanContext
 from metalwright.plan.decide import decide
-from metalwright.plan.gates import Kept, acknowledged, hold_back_all
+from metalwright.plan.gates import Kept, acknowledged, hold_back_all, hold_back_older
 from metalwright.plan.memo import Memo
 from metalwright.plan.order import sort_actions
 from metalwright.plan.radius import Verdict, hold_back
@@ -60,6 +60,8 @@ def make(
     beside = len(lines.blocked) - left_alone
     books = memo.books
     books.kept.begin()
+    if history_kept:
+        hold_back_older(lines, ground, books.kept)
     radius = hold_back(lines, ground, books, history_kept=history_kept)
     if abandoned_revision is not None:
         hold_back_all(lines, abandoned_revision, books.kept)
