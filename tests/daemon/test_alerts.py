@@ -24,6 +24,17 @@ def test_drivers_without_alerts_are_left_alone_and_the_others_are_bounded() -> N
     assert told[-1] == "and 2 more alerts"
 
 
+def test_a_driver_that_stands_for_another_has_its_alerts() -> None:
+    class Wrapped:
+        def __init__(self, driver: object) -> None:
+            self._driver = driver
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._driver, name)
+
+    assert alerts_of([Wrapped(object()), Wrapped(Stopped(1))]) == ("alert 0",)
+
+
 def test_the_status_has_a_line_for_each() -> None:
     said = {"sentence": "all as desired", "at": "2026-11-21T08:00:00+00:00", "alerts": ["x", "y"]}
     assert driver_line(7, said).splitlines()[1:] == ["alert     x", "alert     y"]

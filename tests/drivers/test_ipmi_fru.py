@@ -9,6 +9,7 @@ from tests.drivers.fru import fru_of
 
 from metalwright.drivers.ipmi_fru import FruSerials, serials_of
 from metalwright.drivers.ipmi_reads import FRU_BYTES_MAX, FRU_CHUNK, read_fru
+from metalwright.drivers.ipmi_worker import BusyError
 
 WHOLE = FruSerials(product="PRD-1", chassis="CHS-2", board="BRD-3")
 
@@ -24,6 +25,9 @@ class FruBmc:
         self.broken_from = len(fru)
 
     def if_known(self, netfn: int, command: int, *data: int) -> bytes:
+        return self.unless_busy(netfn, command, *data)
+
+    def unless_busy(self, netfn: int, command: int, *data: int) -> bytes:
         assert netfn == 0x0A
         unit = 2 if self.words else 1
         if command == 0x10:
@@ -43,6 +47,26 @@ def test_every_area_is_read_and_nothing_between_them() -> None:
     assert bmc.reads < len(fru) / FRU_CHUNK + 6
     assert serials_of(read_fru(FruBmc(fru, words=True))) == WHOLE
     assert serials_of(read_fru(FruBmc(fru, gives_at_most=8))) == WHOLE
+
+
+def test_half_of_a_serial_number_is_none() -> None:
+    fru = fru_of(chassis="CHS-2", board="BRD-3", product="PRD-1", padding=64)
+
+    class Busy(FruBmc):
+        busy_at = 0
+
+        def unless_busy(self, netfn: int, command: int, *data: int) -> bytes:
+            if command == 0x11 and self.reads == self.busy_at:
+                raise BusyError("FRU busy")
+            return super().unless_busy(netfn, command, *data)
+
+    whole = FruBmc(fru)
+    read_fru(whole)
+    for number in range(whole.reads):
+        bmc = Busy(fru)
+        bmc.busy_at = number
+        with pytest.raises(BusyError):
+            read_fru(bmc)
 
 
 def test_what_a_vendor_left_out_is_nothing() -> None:

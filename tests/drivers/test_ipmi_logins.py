@@ -62,11 +62,11 @@ def test_a_refused_version_is_not_tried_again_until_the_secret_changes(
 
 
 def test_the_former_version_stands_in_for_a_bounded_time(logins: Logins, clock: Clock) -> None:
-    logins.accepted(BMC, REF, V1)
+    logins.accepted(BMC, REF, V1, V1)
     logins.refused(BMC, REF, V2, WORDS)
     assert logins.choose(BMC, REF, V2) is V1
     clock.now += 999
-    logins.accepted(BMC, REF, V1)
+    logins.accepted(BMC, REF, V1, V2)
     assert logins.choose(BMC, REF, V2) is V1
     clock.now += 1
     assert stopped(logins, V2), "using it does not make the time longer"
@@ -75,7 +75,7 @@ def test_the_former_version_stands_in_for_a_bounded_time(logins: Logins, clock: 
 
 def test_no_time_for_former_credentials_means_none(clock: Clock) -> None:
     logins = Logins(0.0, clock)
-    logins.accepted(BMC, REF, V1)
+    logins.accepted(BMC, REF, V1, V1)
     logins.refused(BMC, REF, V2, WORDS)
     assert stopped(logins, V2)
 
@@ -83,9 +83,9 @@ def test_no_time_for_former_credentials_means_none(clock: Clock) -> None:
 def test_a_bmc_that_changes_after_the_secret_gets_the_new_version_once_more(
     logins: Logins,
 ) -> None:
-    logins.accepted(BMC, REF, V1)
+    logins.accepted(BMC, REF, V1, V1)
     logins.refused(BMC, REF, V2, WORDS)
-    logins.accepted(BMC, REF, V1)  # it stood in
+    logins.accepted(BMC, REF, V1, V2)  # it stood in
     logins.refused(BMC, REF, V1, WORDS)  # and now the BMC has changed
     assert logins.choose(BMC, REF, V2) is V2
     logins.refused(BMC, REF, V2, WORDS)
@@ -94,7 +94,7 @@ def test_a_bmc_that_changes_after_the_secret_gets_the_new_version_once_more(
 
 
 def test_where_neither_was_taken_there_is_no_more_than_one_try_of_each(logins: Logins) -> None:
-    logins.accepted(BMC, REF, V1)
+    logins.accepted(BMC, REF, V1, V1)
     logins.refused(BMC, REF, V2, WORDS)
     logins.refused(BMC, REF, V1, WORDS)  # it never stood in
     assert stopped(logins, V2)
@@ -102,19 +102,30 @@ def test_where_neither_was_taken_there_is_no_more_than_one_try_of_each(logins: L
 
 
 def test_a_taken_version_is_the_good_one_and_ends_the_alert(logins: Logins) -> None:
-    logins.accepted(BMC, REF, V1)
+    logins.accepted(BMC, REF, V1, V1)
     logins.refused(BMC, REF, V2, WORDS)
     assert len(logins.alerts()) == 1
-    logins.accepted(BMC, REF, V3)
+    logins.accepted(BMC, REF, V3, V3)
     assert logins.alerts() == ()
     logins.refused(BMC, REF, version(4), WORDS)
     assert logins.choose(BMC, REF, version(4)) is V3
 
 
+def test_a_version_that_is_put_back_ends_the_alert(logins: Logins, clock: Clock) -> None:
+    logins.accepted(BMC, REF, V1, V1)
+    logins.refused(BMC, REF, V2, WORDS)
+    logins.accepted(BMC, REF, V1, V2)
+    assert len(logins.alerts()) == 1
+    logins.accepted(BMC, REF, V1, V1)
+    assert logins.alerts() == ()
+    clock.now += 10_000
+    assert logins.alerts() == ()
+
+
 def test_alerts_name_reference_and_bmcs_and_no_secret(logins: Logins) -> None:
     for number in range(5):
         logins.refused(f"BMC 192.0.2.{number}:623", REF, V1, WORDS)
-    logins.accepted("BMC x:623", "bmc/b", V1)
+    logins.accepted("BMC x:623", "bmc/b", V1, V1)
     logins.refused("BMC x:623", "bmc/b", V2, WORDS)
     first, second = logins.alerts()
     assert first.startswith("credentials bmc/a were refused by BMC 192.0.2.0:623, ")
@@ -146,5 +157,5 @@ def test_what_is_remembered_is_bounded(logins: Logins) -> None:
     assert stopped(logins, version(VERSIONS_MAX + 2))
     assert not stopped(logins, version(0))
     for number in range(BMCS_MAX):
-        logins.accepted(f"BMC {number}", REF, V1)
+        logins.accepted(f"BMC {number}", REF, V1, V1)
     assert not stopped(logins, version(VERSIONS_MAX + 2)), "forgotten, the longest unused first"

@@ -45,6 +45,38 @@ class ChassisBmc(ipmi_worker.Ask):
         return [each for each in self.asked if each[:2] in (CONTROL, SET_BOOT)]
 
 
+class SessionBmc:
+    """A session whose BMC answers every command with one completion code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def raw_command(self, **_asked: object) -> dict[str, object]:
+        return {"error": "no", "code": self.code} if self.code else {"data": b""}
+
+
+def test_busy_is_told_from_refused() -> None:
+    assert ipmi_worker.Ask(SessionBmc(0xC1)).unless_busy(0x0A, 0x11) == b""
+    assert ipmi_worker.Ask(SessionBmc(0)).unless_busy(0x0A, 0x11) == b""
+    for code in ipmi_worker.BUSY_CODES:
+        busy = ipmi_worker.Ask(SessionBmc(code))
+        with pytest.raises(ipmi_worker.BusyError):
+            busy.unless_busy(0x0A, 0x11)
+        assert busy.if_known(0x0A, 0x11) == b""
+
+
+def test_a_serial_number_that_cannot_be_read_now_hides_no_power() -> None:
+    class Busy(ChassisBmc):
+        def __call__(self, netfn: int, command: int, *data: int) -> bytes:
+            if netfn == 0x0A:
+                raise ipmi_worker.BusyError("FRU busy")
+            return super().__call__(netfn, command, *data)
+
+    answer = ipmi_worker.observe(Busy(on=True), "never")
+    assert answer["status"] == "610000"
+    assert "fru" not in answer
+
+
 @pytest.mark.parametrize(("level", "byte"), [("on", 1), ("off", 0), ("soft", 5)])
 def test_power_is_one_level_and_one_command(level: str, byte: int) -> None:
     bmc = ChassisBmc(on=level != "on")

@@ -43,6 +43,24 @@ def test_an_answer_after_giving_up_replaces_it(clock: Clock) -> None:
     assert (seen.failures, seen.power) == (0, Power.OFF)
 
 
+def test_other_limits_count_for_every_lane(clock: Clock) -> None:
+    def asked(book: Round, busy: frozenset[str]) -> int:
+        book.reconcile(nodes(40), busy, clock.now)
+        book.enqueue(clock.now)
+        count = 0
+        while book.next_ask() is not None:
+            count += 1
+        return count
+
+    everybody = frozenset(each.metadata.name for each in nodes(40))
+    for busy in (frozenset[str](), everybody):
+        for before, after in ((32, 4), (4, 32)):
+            book = Round(SweepSettings(in_flight_max=before), random.Random(1), None)
+            book.configure(SweepSettings(in_flight_max=after))
+            fresh = Round(SweepSettings(in_flight_max=after), random.Random(1), None)
+            assert asked(book, busy) == asked(fresh, busy)
+
+
 def test_what_is_queued_twice_is_asked_once(clock: Clock) -> None:
     book = Round(SweepSettings(), random.Random(1), None)
     book.reconcile(nodes(2), frozenset(), clock.now)

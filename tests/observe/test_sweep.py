@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metalwright.errors import CredentialsError, PermanentError, SettingsError, TemporaryError
-from metalwright.model.documents import Node
+from metalwright.model.documents import Metadata, Node
 from metalwright.model.observed import (
     ErrorKind,
     Observation,
@@ -284,6 +285,25 @@ def test_what_the_old_bmc_says_is_not_about_the_new_one(fleet: Fleet, clock: Clo
     bench.sweeper.tick((new,), IDLE)
     executor.release()
     assert set(bench.sweeper.snapshot().nodes) == {"n1"}
+
+
+def test_what_was_asked_by_another_annotation_is_not_about_this_one(
+    fleet: Fleet, clock: Clock
+) -> None:
+    """A driver of somebody's own finds its machine by an annotation (docs/drivers.md)."""
+    executor = HeldExecutor()
+    bench = Bench(fleet, clock, executor)
+    boards = [
+        replace(
+            node("n1"), metadata=Metadata(name="n1", annotations={"boards.example.net/n": number})
+        )
+        for number in "35"
+    ]
+    bench.sweeper.tick(boards[:1], IDLE)
+    executor.release()
+    assert set(bench.sweeper.snapshot().nodes) == {"n1"}
+    bench.sweeper.tick(boards[1:], IDLE)
+    assert bench.sweeper.snapshot() == Observed()
 
 
 def test_another_label_does_not_make_another_machine(fleet: Fleet, clock: Clock) -> None:

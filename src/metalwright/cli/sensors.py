@@ -5,7 +5,7 @@ wants to see them. Nothing of it is kept.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 from metalwright.daemon.fleet import Fleet
 from metalwright.errors import DriverError
@@ -26,7 +26,6 @@ class Sensor(Protocol):
     states: Sequence[str]
 
 
-@runtime_checkable
 class SensorReader(Protocol):
     """A driver that can list the sensors of a machine."""
 
@@ -34,10 +33,15 @@ class SensorReader(Protocol):
         """Every sensor. Raises DriverError."""
 
 
+def _reads(driver: object) -> TypeGuard[SensorReader]:
+    """Whether it can, itself or what it stands for."""
+    return callable(getattr(driver, "sensors", None))
+
+
 def sensor_lines(fleet: Fleet, node: Node | None) -> Iterator[str]:
     """A line for each sensor, or one that says why there is none."""
     driver: object = fleet.drivers.get(node.spec.driver) if node is not None else None
-    if node is None or not isinstance(driver, SensorReader):
+    if node is None or not _reads(driver):
         yield "sensors   its driver reads none"
         return
     try:

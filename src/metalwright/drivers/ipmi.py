@@ -242,7 +242,7 @@ class IpmiDriver:
             if no_slot(answer):
                 self._logins.full(name, reference)
             elif "error" not in answer or answer.get("login") is False:
-                self._logins.accepted(name, reference, login)
+                self._logins.accepted(name, reference, login, current)
             if "error" in answer:
                 raise translated(name, answer, login)
             found: Answer = answer["ok"]

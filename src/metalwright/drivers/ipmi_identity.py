@@ -26,6 +26,9 @@ FRU_KEPT_WITHOUT_GUID_S: Final = 1_800.0
 FRU_SURE_S: Final = 600.0
 """Before a change the serial number must have been read within this time."""
 
+FRU_SURE_WITHOUT_GUID_S: Final = 30.0
+"""The same for a BMC that shows no system GUID: it must have been read for this change."""
+
 BMCS_MAX: Final = 20_000
 
 
@@ -84,8 +87,10 @@ class Serials:
             read = self._read.get(bmc)
             if read is None:
                 return None
-            kept_s = FRU_KEPT_S if is_set(read.guid) else FRU_KEPT_WITHOUT_GUID_S
-            kept_s = min(kept_s, FRU_SURE_S) if sure else kept_s
+            if is_set(read.guid):
+                kept_s = FRU_SURE_S if sure else FRU_KEPT_S
+            else:
+                kept_s = FRU_SURE_WITHOUT_GUID_S if sure else FRU_KEPT_WITHOUT_GUID_S
             return read.guid if self._monotonic() - read.at < kept_s else None
 
     def keep(self, bmc: str, guid: bytes, serials: FruSerials) -> None:

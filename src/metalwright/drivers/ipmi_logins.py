@@ -80,11 +80,14 @@ class Logins:
                 " asked again until they change, or at SIGHUP"
             )
 
-    def accepted(self, bmc: str, reference: str, credentials: Credentials) -> None:
-        """The BMC took them: they are the good ones."""
+    def accepted(
+        self, bmc: str, reference: str, credentials: Credentials, current: Credentials
+    ) -> None:
+        """The BMC took them: they are the good ones. `current` are those that are to be used."""
         with self._lock:
             known = self._known(bmc, reference)
-            if known.good is None or known.good.version != credentials.version:
+            good, version = known.good, credentials.version
+            if good is None or version != good.version or version == current.version:
                 known.good, known.stands_in_since, known.stood_in = credentials, None, False
                 known.refused.clear()  # it has its own by now: nothing older is tried again
             elif known.stands_in_since is not None:

@@ -29,6 +29,9 @@ class Ask(Protocol):
     def if_known(self, netfn: int, command: int, *data: int) -> bytes:
         """The data of the answer, none where the BMC refuses."""
 
+    def unless_busy(self, netfn: int, command: int, *data: int) -> bytes:
+        """The same; it raises where the BMC is only busy."""
+
 
 def another_machine(ask: Ask, own: Request | None) -> Answer | None:
     """Who answers, when that is not, or not surely, the machine that a change is for.
@@ -49,9 +52,10 @@ def another_machine(ask: Ask, own: Request | None) -> Answer | None:
 def read_fru(ask: Ask) -> bytes:
     """The chassis, board and product areas of FRU device 0 in their places, zeros between them.
 
-    Sixteen bytes at a time: some BMCs give no more. What cannot be read is left out.
+    Sixteen bytes at a time: some BMCs give no more. What cannot be read is left out; where the BMC
+    is busy nothing is told, since half of a serial number is another one.
     """
-    info = ask.if_known(STORAGE, GET_FRU_AREA_INFO, 0)
+    info = ask.unless_busy(STORAGE, GET_FRU_AREA_INFO, 0)
     if len(info) < 3:
         return b""
     unit = 2 if info[2] & 1 else 1  # it is addressed in words, or in bytes
@@ -61,7 +65,7 @@ def read_fru(ask: Ask) -> bytes:
         while begin < min(end, len(whole)):
             count = min(FRU_CHUNK, end - begin, len(whole) - begin)
             place = (begin // unit).to_bytes(2, "little")
-            found = ask.if_known(STORAGE, READ_FRU, 0, *place, count // unit)[1 : 1 + count]
+            found = ask.unless_busy(STORAGE, READ_FRU, 0, *place, count // unit)[1 : 1 + count]
             if not found:
                 return False
             whole[begin : begin + len(found)] = found

@@ -42,6 +42,8 @@ BOOT_FLAGS, VALID_BIT_CLEARING = 5, 3
 POWER_CONTROL = {"off": 0, "on": 1, "soft": 5}
 BOOT_SELECTORS = {"pxe": 0x04, "disk": 0x08}
 COMPLETION_CODE_MAX = 0xFF
+BUSY_CODES = frozenset({0x81, 0xC0, 0xC3})
+"""Of Read FRU Data (IPMI 2.0, 34.2: the FRU device is busy), and node busy and time-out (5.2)."""
 
 READY = b"{}\n"
 """The first line of all: pyghmi is loaded, requests are served."""
@@ -54,6 +56,10 @@ Answer = dict[str, Any]
 
 class RefusedError(Exception):
     """The BMC answered with a completion code other than zero."""
+
+
+class BusyError(RefusedError):
+    """The BMC cannot say it now."""
 
 
 def main() -> None:
@@ -165,14 +171,25 @@ class Ask:
         if "error" in answer:
             from pyghmi.exceptions import IpmiException
 
-            refused = 0 < answer.get("code", 0) <= COMPLETION_CODE_MAX
-            raise (RefusedError if refused else IpmiException)(answer["error"])
+            code = answer.get("code", 0)
+            if not 0 < code <= COMPLETION_CODE_MAX:
+                raise IpmiException(answer["error"])
+            raise (BusyError if code in BUSY_CODES else RefusedError)(answer["error"])
         return bytes(answer["data"])
 
     def if_known(self, netfn: int, command: int, *data: int) -> bytes:
         """As a call, with no data where the BMC refuses: not every BMC knows every command."""
         try:
             return self(netfn, command, *data)
+        except RefusedError:
+            return b""
+
+    def unless_busy(self, netfn: int, command: int, *data: int) -> bytes:
+        """The same, but that it is busy says nothing of what it knows. Raises BusyError."""
+        try:
+            return self(netfn, command, *data)
+        except BusyError:
+            raise
         except RefusedError:
             return b""
 
@@ -213,7 +230,8 @@ def observe(ask: Ask, fru_unless: str | None) -> Answer:
         "guid": ask.if_known(APPLICATION, GET_SYSTEM_GUID).hex(),
     }
     if fru_unless is not None and answer["guid"] != fru_unless:
-        answer["fru"] = read_fru(ask).hex()
+        with contextlib.suppress(BusyError):  # it is read another time
+            answer["fru"] = read_fru(ask).hex()
     return answer
 
 

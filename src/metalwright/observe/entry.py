@@ -43,12 +43,13 @@ class Entry:
 
     def is_about(self, node: Node) -> bool:
         """Whether `node` is asked at the same BMC, in the same way, as this entry's was."""
-        mine, other = self.node.spec, node.spec
-        return (mine.driver, mine.bmc, mine.ironic_node) == (
-            other.driver,
-            other.bmc,
-            other.ironic_node,
-        )
+        return _address(self.node) == _address(node)
+
+
+def _address(node: Node) -> tuple[object, ...]:
+    """Whatever a driver may find the machine by; one of somebody else's by an annotation."""
+    spec = node.spec
+    return spec.driver, spec.bmc, spec.ironic_node, node.metadata.annotations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,15 @@ _Queued = tuple[datetime, Entry, str]
 """Since when it is due, who, and the version of the credentials that it is to be asked with."""
 
 
+def _room(settings: SweepSettings) -> dict[Lane, int]:
+    """How many of each lane may be asked at once."""
+    return {
+        Lane.BUSY: settings.busy_in_flight_max,
+        Lane.HEALTHY: settings.in_flight_max,
+        Lane.FAILING: settings.failing_in_flight_max,
+    }
+
+
 class Round:
     """Entries, queues and lanes of one fleet."""
 
@@ -47,11 +56,7 @@ class Round:
         self._queues: dict[Lane, deque[_Queued]] = {each: deque() for each in Lane}
         self._queued: set[str] = set()
         self._asking: dict[str, Lane] = {}
-        self._room = {
-            Lane.BUSY: settings.busy_in_flight_max,
-            Lane.HEALTHY: settings.in_flight_max,
-            Lane.FAILING: settings.failing_in_flight_max,
-        }
+        self._room = _room(settings)
         self._order = 0
         self._enqueued_at: datetime | None = None
 
@@ -66,7 +71,10 @@ class Round:
         return len(self._asking) + len(self._queued)
 
     def configure(self, settings: SweepSettings) -> None:
-        """Take over other limits, for what comes due from now on."""
+        """Take over other limits, for what comes due from now on; who is being asked, is asked."""
+        former, now = _room(self._settings), _room(settings)
+        for lane in Lane:
+            self._room[lane] += now[lane] - former[lane]
         self._settings = settings
 
     def preload(self, observed: Observed) -> None:
