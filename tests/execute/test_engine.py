@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -727,6 +728,40 @@ def test_a_store_that_fails_starts_nothing_and_forgets_no_outcome(rig: Rig) -> N
     rig.settle()
     assert rig.state() is OperationState.ACTIVE
     assert rig.told() == ["set boot device", "power on"]
+
+
+def test_an_answer_counts_once_also_where_the_commit_was_not_confirmed(rig: Rig) -> None:
+    """What follows from it is durable by then: the next effect, that nobody has been told yet."""
+
+    class Unconfirmed(Store):
+        lost = False
+
+        @contextmanager
+        def batch(self) -> Iterator[None]:
+            with super().batch():
+                yield
+            if self.lost:
+                self.lost = False
+                raise StoreError("the connection was lost after the commit")
+
+    store = Unconfirmed.open(f"sqlite:///{rig.directory / 'store.sqlite'}")
+    rig.store.close()
+    rig.store = store
+    rig.engine = rig.make_engine()
+    rig.adopt()
+    rig.want("n0", Verb.DEPLOY, a_target())
+    rig.run(lambda: rig.told() == ["set boot device"])
+    store.lost = True
+    with pytest.raises(StoreError):
+        rig.run(lambda: False)
+    assert rig.told() == ["set boot device", "power on"]
+    rig.clock.pass_s(1)
+    rig.cycle()
+    assert rig.operation().acknowledged_at is None, "no driver was called for this intent"
+    assert power(rig) is Power.OFF
+    rig.settle()
+    assert rig.state() is OperationState.ACTIVE
+    assert rig.told() == ["set boot device", "power on", "power on"]
 
 
 def test_draining_starts_nothing_and_records_what_comes_back(rig: Rig) -> None:

@@ -114,6 +114,11 @@ class Witness:
             self._over(known, event, moment)
         elif event == "intent" and effect is not None:
             self._intent(known, json.loads(effect), moment)
+        elif event == "outcome" and detail == "done":
+            if known.answered or not known.intents or not known.intents[-1][2]:
+                text = f"{node}: done is written of the intents {known.intents[-3:]}"
+                self.broken("one answer of one call", text)
+            known.answered = True
 
     def _over(self, known: Known, event: str, moment: Moment) -> None:
         if known.held:
@@ -151,6 +156,7 @@ class Witness:
     def _intent(self, known: Known, effect: Mapping[str, Any], moment: Moment) -> None:
         kind = effect["kind"]
         known.intents.append((kind, effect.get("argument", ""), False))
+        known.answered = False
         if not known.held:
             self.broken("no effect without a slot", f"{known.node}: {kind} is meant without one")
         if kind not in _EFFECTS_OF[known.verb]:

@@ -24,7 +24,8 @@ class Violation:
 class Known:
     """One operation as the journal's lines tell it, with what the plan that it is from shows.
 
-    `want` names what git wanted of the node when it was made.
+    `want` names what git wanted of the node when it was made. Of each intent it is known whether
+    the driver was called for it, and of the last one whether the answer is written down.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Known:
     over: bool = False
     told_s: float | None = None
     intents: list[tuple[str, str, bool]] = field(default_factory=list)
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,10 @@ class Cycle:
             if not outcome.sent:
                 self.tally.say(f"{outcome.node}: not sent: this process may not drive the fleet")
                 continue
+            if operation.intent_at != outcome.intent_at or operation.acknowledged_at is not None:
+                # A commit whose confirmation was lost: this is recorded, and what follows may be.
+                self.tally.say(f"{outcome.node}: an answer that was recorded already")
+                continue
             heard = answered(operation, outcome.error, outcome.at)
             detail = heard.last_error if outcome.error is not None else "done"
             self._changes.save(heard, "outcome", detail)

@@ -20,7 +20,7 @@ from metalwright.model.operation import Operation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one effect: its operation and fence, and the error where there was one.
+    """What came of one effect: its operation, fence and intent, and the error if there was one.
 
     `sent` is false when the driver was never called, because this process may not drive the fleet
     any more; the intent stays in doubt and is read back, by whoever may.
@@ -29,6 +29,7 @@ class Outcome:
     node: str
     operation_id: str
     fence: int
+    intent_at: datetime | None
     at: datetime
     error: Exception | None
     sent: bool = True
@@ -122,6 +123,7 @@ class Effects:
                 node=operation.node,
                 operation_id=operation.id,
                 fence=operation.fence,
+                intent_at=operation.intent_at,
                 at=self._clock(),
                 error=error,
                 sent=sent,
