@@ -82,7 +82,7 @@ class Hearing:
             if report.checks:
                 said += f", {len(report.checks)} results of checks"
             new = not _is_beat(entered, report)
-            detail = said if new and self._desk.notes.allows(f"reported {name}") else None
+            detail = said if new and self._desk.notes.reports(name, report.phase) else None
             records.report(report, entered.boot.token_sha256, detail, kept.disks, wiped=kept.wiped)
         self._desk.told(name)
         return Reply(status=HTTPStatus.OK, text=kept.text)

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from metalwright.model.boots import Noted
@@ -72,10 +73,19 @@ class _Window:
     written: int = 0
     dropped: int = 0
 
+    def take(self, most: int) -> bool:
+        """Whether one more may be written."""
+        taken = self.written < most
+        self.written += taken
+        self.dropped += not taken
+        return taken
+
 
 class Notes:
     """Lines for the journal: so many for each key in an hour, then one that counts the others.
 
+    What anybody may cause, all keys of a kind share: lines of one event, about known nodes or about
+    strangers. What a machine reports is counted for it alone: nobody else's flood costs its line.
     `write` puts lines into the journal. A line that cannot be written is gone: the journal of
     requests is not worth a machine that does not boot.
     """
@@ -88,45 +98,56 @@ class Notes:
     ) -> None:
         self._write, self._most, self._clock = write, per_hour_max, clock
         self._windows: OrderedDict[str, _Window] = OrderedDict()
-        self._all = _Window(clock())
+        self._shared: dict[tuple[str, bool], _Window] = {}
+        self._reported: dict[tuple[str, str], _Window] = {}
         self._lock = threading.Lock()
 
     def note(self, key: str, line: Noted) -> None:
         """Write a line, or count it."""
-        if self.allows(key):
+        if self._allows(key, (line.event, bool(line.node))):
             self._write([line])
 
-    def allows(self, key: str) -> bool:
-        """Whether a line of this key may be written now; one that may not is counted."""
+    def reports(self, node: str, phase: str) -> bool:
+        """Whether a line of this report may be written now; one that may not is counted."""
+        with self._lock:
+            # As many as there are nodes and phases; the oldest come first.
+            window = self._reported.setdefault((node, phase), _Window(self._clock()))
+            return window.take(self._most)
+
+    def _allows(self, key: str, kind: tuple[str, bool]) -> bool:
         with self._lock:
             now = self._clock()
-            window = self._windows.get(key)
-            if window is None:
-                window = self._windows[key] = _Window(now)
+            window = self._windows.setdefault(key, _Window(now))
             self._windows.move_to_end(key)
-            full = window.written >= self._most or self._all.written >= (
-                self._most * STRANGERS_FACTOR
-            )
-            if full:
-                window.dropped += 1
-                self._all.dropped += 1
-            else:
-                window.written += 1
-                self._all.written += 1
+            together = self._shared.setdefault(kind, _Window(now))
+            if window.written >= self._most:
+                together.dropped += 1
+                return False
+            taken = together.take(self._most * STRANGERS_FACTOR)
+            window.written += taken
             while len(self._windows) > SOURCES_MAX:
                 self._windows.popitem(last=False)
-            return not full
+            return taken
 
     def tick(self) -> None:
         """Begin a new hour for those whose hour is over, and write what was only counted."""
+        lines: list[Noted] = []
         with self._lock:
-            now = self._clock()
-            over = [key for key, one in self._windows.items() if now - one.since >= HOUR_S]
-            for key in over:
+            before = self._clock() - HOUR_S
+            for key in [key for key, one in self._windows.items() if one.since <= before]:
                 del self._windows[key]
-            dropped = 0
-            if now - self._all.since >= HOUR_S:
-                dropped, self._all = self._all.dropped, _Window(now)
-        if dropped:
-            detail = f"{dropped} more in the last hour, not written one by one"
-            self._write([Noted(node="", event="refused", detail=detail)])
+            for kind in [kind for kind, one in self._shared.items() if one.since <= before]:
+                counted = self._shared.pop(kind).dropped
+                lines += [_count("", kind[0], f"{counted}")] if counted else []
+            over = takewhile(lambda item: item[1].since <= before, self._reported.items())
+            for (node, phase), window in list(over):
+                del self._reported[node, phase]
+                counted = window.dropped
+                lines += [_count(node, "reported", f"{phase}: {counted}")] if counted else []
+        if lines:
+            self._write(lines)
+
+
+def _count(node: str, event: str, counted: str) -> Noted:
+    detail = f"{counted} more in the last hour, not written one by one"
+    return Noted(node=node, event=event, detail=detail)
