@@ -39,24 +39,43 @@ class Service:
         self.paths: list[str] = []
         self.reports: list[dict[str, Any]] = []
         self.answers: list[str] = []
+        self.statuses: list[int] = []
+        """What the next requests are answered with, instead of being heard."""
+        self.image = b""
+        self.breaks: list[int] = []
+        """After how many bytes the next downloads of the image break off."""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.paths.append(self.path)
+                if self._refuses():
+                    return
+                if self.path == "/b/T/disk":
+                    self._answer(outer.image, outer.breaks.pop(0) if outer.breaks else None)
+                    return
                 self._answer(f"url {outer.base}/b/T\n" if len(outer.paths) > 1 else "")
 
             def do_POST(self) -> None:
                 outer.paths.append(self.path)
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self._refuses():
+                    return
                 outer.reports.append(json.loads(body))
                 self._answer(outer.answers.pop(0) if outer.answers else "ok\n")
 
-            def _answer(self, text: str) -> None:
+            def _refuses(self) -> bool:
+                if outer.statuses:
+                    self.send_error(outer.statuses.pop(0))
+                    return True
+                return False
+
+            def _answer(self, body: str | bytes, most: int | None = None) -> None:
+                content = body.encode() if isinstance(body, str) else body
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(text)))
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(text.encode())
+                self.wfile.write(content[:most])
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -133,15 +152,18 @@ class Machine:
         agent = self.root / "mw-agent"
         agent.write_text(self._moved(AGENT.read_text()))
         if shell[0] == "busybox":
-            for name in APPLETS.split():
+            # Never one of the tools below: writing it would write to this computer's busybox.
+            for name in set(APPLETS.split()) - self.tools.keys():
                 (self.root / "bin" / name).symlink_to(shutil.which("busybox") or "busybox")
-        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        path = str(self.root / "bin")
+        path += f":{os.environ['PATH']}" if shell[0] != "busybox" else ""
         for name, text in self.tools.items():
             tool = self.root / "bin" / name
+            assert not tool.is_symlink()
             tool.write_text(f"#!/bin/sh\n{text}\n")
             tool.chmod(0o755)
         return subprocess.run(
-            [*shell, str(agent)],
+            [shutil.which(shell[0]) or shell[0], *shell[1:], str(agent)],
             env=environment | {"PATH": path},
             capture_output=True,
             text=True,

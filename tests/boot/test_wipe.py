@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from metalwright.model.hardware import Disk, Properties
-from metalwright.model.operation import EffectKind, Operation, OperationState, Stage
+from metalwright.model.operation import Effect, EffectKind, Operation, OperationState, Stage
 from metalwright.model.report import Phase
 from metalwright.model.template import Method
 
@@ -76,6 +76,20 @@ def test_a_wipe_that_was_begun_is_not_begun_twice(lab: World) -> None:
     assert "sleep" in lab.script()
     # And what it was at is not done by being said again.
     assert phase(lab) is not Phase.WIPED
+
+
+def test_a_wipe_that_is_told_once_more_stays_done(lab: World) -> None:
+    operation = wipe(lab, "metadata")
+    path = lab.boot()
+    lab.report(path, "ready", facts=FACTS)
+    lab.report(path, "wiping")
+    told = {"wipes": [EVIDENCE | {"bytes": 33_554_432}], "facts": FACTS}
+    assert lab.report(path, "wiped", **told).text == "ok\n"
+    # The answer was lost, and meanwhile the machine is to be switched off.
+    lab.move(operation, intent=Effect(kind=EffectKind.POWER_OFF, operation_id=operation.id))
+    assert lab.report(path, "wiped", **told).text == "ok\n"
+    assert (phase(lab), lab.store.heard()["n1"].last_wipe) == (Phase.WIPED, operation.id)
+    assert len(lab.store.wipes("n1", 9)) == 1
 
 
 def test_another_start_of_a_kernel_has_no_right_to_the_token(lab: World) -> None:

@@ -15,7 +15,7 @@ from metalwright.boot.desk import Desk
 from metalwright.boot.entering import Entered
 from metalwright.boot.reports import ReportBody, printable
 from metalwright.model.boot import Served, answer
-from metalwright.model.boots import unwiped
+from metalwright.model.boots import IssuedBoot, unwiped
 from metalwright.model.facts import Disks, disk_to_install, disks_to_wipe
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.identity import Match, compare_identity
@@ -72,9 +72,14 @@ class Hearing:
             entered = self._desk.enter(token)
             if isinstance(entered, str):
                 return Reply(status=HTTPStatus.FORBIDDEN, text=f"refused: {entered}")
-            why = self._out_of_turn(entered, body)
+            boot = entered.boot
+            furthest = records.said(boot.node, boot.operation_id, boot.attempt)
+            why = _out_of_turn(boot, body, furthest)
             if why:
                 return Reply(status=HTTPStatus.CONFLICT, text=why)
+            if body.phase is Phase.WIPED and furthest is Phase.WIPED:
+                # Its answer was lost. The evidence is kept, and the operation may have gone on.
+                return Reply(status=HTTPStatus.OK, text=OK)
             kept = self._decide(entered, body, image_bytes)
             report = kept.report
             name = report.node
@@ -86,26 +91,6 @@ class Hearing:
             records.report(report, entered.boot.token_sha256, detail, kept.disks, wiped=kept.wiped)
         self._desk.told(name)
         return Reply(status=HTTPStatus.OK, text=kept.text)
-
-    def _out_of_turn(self, entered: Entered, body: ReportBody) -> str:
-        """Why this boot may not report this now."""
-        boot, phase = entered.boot, body.phase
-        if boot.boot_id and boot.boot_id != body.boot_id:
-            return "another start of a kernel has reported with this token"
-        if phase not in PHASES[boot.mode]:
-            return f"a boot to {boot.mode} does not report {phase}"
-        if phase in (Phase.READY, Phase.RUNNING, Phase.FAILED):
-            return ""
-        said = self._desk.records.said(boot.node, boot.operation_id, boot.attempt)
-        if phase in (Phase.WIPING, Phase.INSTALLING) and not boot.disks:
-            return "it was not told to begin"
-        if phase is Phase.WIPING and said not in (Phase.READY, Phase.WIPING):
-            return f"this attempt is at {said}: nothing is wiped twice"
-        if phase is Phase.WIPED and said not in (Phase.WIPING, Phase.WIPED):
-            return "it has not said that it begins to wipe"
-        if phase is Phase.INSTALLED and said not in (Phase.INSTALLING, Phase.INSTALLED):
-            return "it has not said that it begins to install"
-        return ""
 
     def _decide(self, entered: Entered, body: ReportBody, image_bytes: int | None) -> _Kept:
         report = self._report(entered, body)
@@ -183,6 +168,26 @@ class Hearing:
             wipes=body.its_wipes(),
             checks=body.its_checks(),
         )
+
+
+def _out_of_turn(boot: IssuedBoot, body: ReportBody, said: Phase | None) -> str:
+    """Why this boot may not report this now. `said` is the furthest of this attempt."""
+    phase = body.phase
+    if boot.boot_id and boot.boot_id != body.boot_id:
+        return "another start of a kernel has reported with this token"
+    if phase not in PHASES[boot.mode]:
+        return f"a boot to {boot.mode} does not report {phase}"
+    if phase in (Phase.READY, Phase.RUNNING, Phase.FAILED):
+        return ""
+    if phase in (Phase.WIPING, Phase.INSTALLING) and not boot.disks:
+        return "it was not told to begin"
+    if phase is Phase.WIPING and said not in (Phase.READY, Phase.WIPING):
+        return f"this attempt is at {said}: nothing is wiped twice"
+    if phase is Phase.WIPED and said not in (Phase.WIPING, Phase.WIPED):
+        return "it has not said that it begins to wipe"
+    if phase is Phase.INSTALLED and said not in (Phase.INSTALLING, Phase.INSTALLED):
+        return "it has not said that it begins to install"
+    return ""
 
 
 def _is_beat(entered: Entered, report: Report) -> bool:
