@@ -30,7 +30,8 @@ from metalwright.errors import StoreError
 from metalwright.model.desired import Target
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.observed import Power
+from metalwright.model.hardware import Bmc
+from metalwright.model.observed import Power, Reading
 from metalwright.model.operation import Effect, EffectKind, OperationState, Stage, Verb
 from metalwright.model.plan import Fate
 from metalwright.model.policy import FleetLimits
@@ -538,6 +539,46 @@ def test_a_boot_of_a_node_that_vanishes_keeps_its_slots_while_the_machine_may_be
         assert rig.state("n0") is OperationState.SUPERSEDED
         assert (rig.clock() < deadline) is (how == "observed"), rig.story()
         assert rig.told() == ["set boot device", "power on"]
+
+
+def test_what_one_bmc_was_told_is_never_finished_by_the_answer_of_another(rig: Rig) -> None:
+    """Plain power: nothing but the address tells the two machines apart."""
+
+    class TwoMachines:
+        capabilities = frozenset(EffectKind)
+        power = {"192.0.2.1": Power.OFF, "192.0.2.2": Power.ON}  # noqa: RUF012
+
+        def observe(self, node: Node, timeout_s: float) -> Reading:
+            assert node.spec.bmc is not None
+            return Reading(power=self.power[node.spec.bmc.address])
+
+        def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
+            assert node.spec.bmc is not None
+            told.append((node.spec.bmc.address, effect.kind))
+            if effect.kind is EffectKind.POWER_ON:
+                self.power[node.spec.bmc.address] = Power.ON
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    told: list[tuple[str, EffectKind]] = []
+    rig.driver.close()
+    rig.driver = rig.provisioner = TwoMachines()
+    rig.engine = rig.make_engine()
+    rig.inventory = an_inventory([a_node("n0", bmc=Bmc(address="192.0.2.1"))])
+    rig.adopt()
+    rig.want("n0", Verb.DEPLOY, a_target())
+    rig.run(lambda: EffectKind.POWER_ON in [kind for _, kind in told])
+    deadline = rig.operation().stage_deadline_at
+    rig.inventory = an_inventory([a_node("n0", bmc=Bmc(address="192.0.2.2"))])
+    rig.wanted.clear()
+    rig.run(lambda: not rig.operation().unfinished)
+    assert rig.state() is OperationState.SUPERSEDED
+    assert rig.journal("n0")[-1].detail.startswith("git moved it to another BMC")
+    assert rig.store.memory().nodes["n0"].applied is None, "nobody knows what .2 carries"
+    assert {address for address, _ in told} == {"192.0.2.1"}
+    assert deadline is not None
+    assert rig.clock() > deadline, "what .1 was told is not asked any more"
 
 
 def test_limits_hold_in_every_scope(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from metalwright.errors import (
 )
 from metalwright.execute.situation import Situation, entry_timeout_s, last_touch, seconds
 from metalwright.model.altered import altered
+from metalwright.model.hardware import place_of
 from metalwright.model.operation import EffectKind, Operation, OperationState, Stage
 from metalwright.model.policy import Retries
 
@@ -31,6 +32,7 @@ def begin(operation: Operation, situation: Situation) -> Operation:
         last_error="",
         seen_at=observation.at if observation is not None else None,
         admitted_at=situation.now,
+        bmc=place_of(situation.node.spec) if situation.node is not None else "",
     )
 
 

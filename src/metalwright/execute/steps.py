@@ -34,7 +34,7 @@ from metalwright.execute.situation import (
 from metalwright.execute.starts import Starts
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
-from metalwright.model.hardware import OBSERVED_LIFECYCLES, Lifecycle
+from metalwright.model.hardware import OBSERVED_LIFECYCLES, Lifecycle, place_of
 from metalwright.model.inventory import Inventory, checks_of
 from metalwright.model.limits import is_retry
 from metalwright.model.observed import Observed
@@ -55,6 +55,8 @@ STEPS_MAX = 16
 _ASKS_NOTHING = frozenset({Stage.INSTALLING, Stage.VALIDATING})
 
 NOT_OURS = "git no longer lets us touch this node"
+
+MOVED = "git moved it to another BMC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,21 +139,24 @@ class Steps:
         view, node = self._view, self._view.node(operation.node)
         checks, verdicts = view.gate(operation)
         provisioner = self._around.provisioners.get(node.spec.driver) if node is not None else None
+        moved = node is not None and operation.bmc not in ("", place_of(node.spec))
+        if moved:  # what was told is not asked any more; what the other one says is none of it
+            node = None
         if node is None and not superseded:
-            superseded = NOT_OURS
+            superseded = MOVED if moved else NOT_OURS
         return Situation(
             now=view.now,
             started_at=self._around.started_at,
             predecessor_s=self._around.predecessor_s,
             node=node,
-            observation=view.observed.nodes.get(operation.node),
+            observation=view.observed.nodes.get(operation.node) if not moved else None,
             timeouts=self._deadlines_of(operation, node).timeouts,
             observation_ttl_s=self._rules.observation_ttl,
             capabilities=provisioner.capabilities if provisioner is not None else frozenset(),
             tries_max=self._around.tries_max,
             settle_s=self._around.settle_s,
             superseded=superseded,
-            asked=view.is_asked(operation.node),
+            asked=not moved and view.is_asked(operation.node),
             powers_on=_powers_on(provisioner),
             power_on_at=self.starts.free_at(node) if node is not None else None,
             checks=checks,

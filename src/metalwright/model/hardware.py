@@ -186,6 +186,17 @@ _PORTS: Final[Mapping[tuple[str, BmcProtocol], int]] = FrozenDict(
 )
 
 
+def place_of(spec: NodeSpec) -> str:
+    """What a node's driver is told to: the BMC and the system behind it, or the node of Ironic's.
+    Another one is another machine, for all that anybody knows.
+    """
+    bmc = spec.bmc
+    parts = [spec.driver, spec.ironic_node or ""]
+    if bmc is not None:
+        parts += [bmc.address, str(port_of(spec.driver, bmc) or ""), bmc.system or ""]
+    return " ".join(part for part in parts if part)
+
+
 def port_of(driver: str, bmc: Bmc) -> int | None:
     """The port that a BMC is asked at: its own, else the driver's; `None` where that is unknown."""
     return bmc.port if bmc.port is not None else _PORTS.get((driver, bmc.protocol))

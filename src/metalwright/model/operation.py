@@ -144,7 +144,7 @@ class Operation:
     it mends drift, `disruptive` that it takes a running system down. `revision` is the commit of
     the plan that made it, `rollout` the rollout that it belongs to, if any. `admitted_at` is when
     the present attempt got its slots, `entered_at` when the present stage began. `cancelled_by` is
-    who asked for its end. Times are UTC, deadlines instants.
+    who asked for its end, `bmc` what the present attempt is told to. Times are UTC.
     """
 
     id: str
@@ -181,6 +181,7 @@ class Operation:
     admitted_at: datetime | None = None
     entered_at: datetime | None = None
     cancelled_by: str = ""
+    bmc: str = ""
 
     @property
     def unfinished(self) -> bool:
@@ -210,9 +211,7 @@ STAGE_SAMPLES_MAX = 200
 
 
 def stage_key(stage: Stage, driver: str, template: ResolvedTemplate | None) -> str:
-    """What durations are gathered by: `boot/ipmi/debian-13`, `-` without a template; of a wipe with
-    its level, for one takes seconds and another hours.
-    """
+    """What durations are gathered by: `boot/ipmi/debian-13`, `wipe/ipmi/debian-13/full`."""
     key = f"{stage.value}/{driver}/{template.name if template is not None else '-'}"
     return f"{key}/{template.wipe.value}" if template is not None and stage is Stage.WIPE else key
 
