@@ -239,7 +239,7 @@ def empty_store() -> bytes:
 
 
 @contextmanager
-def world(directory: Path, *, port: int = 0, **limits: Any) -> Iterator[World]:
+def world(directory: Path, *, port: int = 0, follow: bool = True, **limits: Any) -> Iterator[World]:
     path = directory / "store.sqlite"
     if not path.exists():
         path.write_bytes(empty_store())
@@ -257,7 +257,8 @@ def world(directory: Path, *, port: int = 0, **limits: Any) -> Iterator[World]:
                 BootLimits(**limits),
             ) as server:
                 made.server = server
-                made.follow()
+                if follow:
+                    made.follow()
                 server.start(listening, made.told.append, made.trouble.append)
                 none = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reads no certificates from disk
                 with httpx.Client(base_url=made.url, timeout=30.0, verify=none) as client:

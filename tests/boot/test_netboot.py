@@ -169,3 +169,14 @@ def test_the_wrong_machine_fails_its_attempt_in_words(lab: World) -> None:
     assert report.phase is Phase.FAILED
     assert report.boot_id == BOOT_ID
     assert "sleep" in lab.script()
+
+
+def test_before_the_first_revision_nobody_is_refused_for_good(tmp_path: Path) -> None:
+    with world(tmp_path, follow=False) as lab:
+        body = {"phase": "running", "boot_id": "b"}
+        assert lab.client.post("/b/T/report", json=body).status_code == 503
+        assert lab.client.get("/hello", params={"mac": MAC}).status_code == 503
+        assert lab.client.get("/b/T/kernel").status_code == 503
+        assert lab.store.journal(None, 9) == ()
+        lab.follow()
+        assert lab.client.post("/b/T/report", json=body).status_code == 403

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def test_a_wipe_that_was_begun_is_not_begun_twice(lab: World) -> None:
     assert "sleep" in lab.script()
     # And what it was at is not done by being said again.
     assert phase(lab) is not Phase.WIPED
+
+
+def test_a_wipe_may_take_longer_than_a_token_lives(lab: World) -> None:
+    operation = wipe(lab, "full")
+    path = lab.boot()
+    lab.report(path, "ready", facts=FACTS)
+    lab.report(path, "wiping")
+    lab.now += timedelta(days=3)
+    assert lab.report(path, "wiped", wipes=[EVIDENCE], facts=FACTS).text == "ok\n"
+    assert lab.store.heard()["n1"].last_wipe == operation.id
 
 
 def test_a_wipe_that_is_told_once_more_stays_done(lab: World) -> None:

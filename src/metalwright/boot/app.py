@@ -113,6 +113,7 @@ class Front:
     async def hello(self, request: Request) -> Response:
         """The address for reports of a system that runs from its own disk."""
         who, source = claimed(request.query_params), source_of(request)
+        self._must_know()
         if not self._may_ask(who):
             return _text("too many requests\n", HTTPStatus.TOO_MANY_REQUESTS)
         url = await self._do(lambda: self._desk.hello(who, source))
@@ -201,7 +202,13 @@ class Front:
         known = view is not None and view.roster.find(who)[0] is not None
         return known or self._strangers.take("all")
 
+    def _must_know(self) -> None:
+        """Before the first revision nobody is refused: machines come back."""
+        if self._desk.view is None:
+            raise BadRequestError(HTTPStatus.SERVICE_UNAVAILABLE, "no revision is in force yet")
+
     async def _enter(self, request: Request, token: str) -> Entered | None:
+        self._must_know()
         found = await self._do(lambda: self._desk.enter(token))
         if isinstance(found, str):
             self._desk.refused(source_of(request), "", found)

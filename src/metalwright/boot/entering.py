@@ -45,14 +45,16 @@ def enter(token: str, records: Records, view: View, now: datetime, life_s: float
     if boot is None:
         return "no such token"
     node = view.inventory.nodes.get(boot.node)
-    age_s = (now - boot.issued_at).total_seconds()
-    over = boot.ended_at is not None or (age_s > life_s and not _goes_on(boot, node, now))
-    if node is None or over:
+    if node is None or boot.ended_at is not None:
         return f"{boot.node}: a token of a boot that is over"
     found = _belongs(boot, records)
     if isinstance(found, str):
         return f"{boot.node}: {found}"
     template, operation = found
+    # A running operation has deadlines of its own: a wipe may take days.
+    old = operation is None and (now - boot.issued_at).total_seconds() > life_s
+    if old and not _goes_on(boot, node, now):
+        return f"{boot.node}: a token of a boot that is over"
     return Entered(
         token=token,
         boot=boot,
@@ -63,11 +65,11 @@ def enter(token: str, records: Records, view: View, now: datetime, life_s: float
     )
 
 
-def _goes_on(boot: IssuedBoot, node: Node | None, now: datetime) -> bool:
+def _goes_on(boot: IssuedBoot, node: Node, now: datetime) -> bool:
     """Whether this is the running system of a machine whose power nothing but its reports tells:
     they may not end before it does.
     """
-    if node is None or node.spec.driver not in WAKING or not boot.boot_id or boot.used_at is None:
+    if node.spec.driver not in WAKING or not boot.boot_id or boot.used_at is None:
         return False
     return (now - boot.used_at).total_seconds() <= TOKEN_REST_S
 
