@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -229,17 +230,30 @@ class Ironic:
             made = self.call(
                 "POST", "/v1/nodes", {"driver": "fake-hardware", "name": name}, version=BARE
             )
-            found[name] = uuid = made["uuid"]
+            found[name] = ident = made["uuid"]
             if interface != "fake":
                 patch = [
                     {"op": "add", "path": f"/{kind}_interface", "value": interface}
                     for kind in INTERFACES
                 ]
-                self.call("PATCH", f"/v1/nodes/{uuid}", patch)
+                self.call("PATCH", f"/v1/nodes/{ident}", patch)
             if macs:
-                self.call("POST", "/v1/ports", {"node_uuid": uuid, "address": macs[index]})
+                self.call("POST", "/v1/ports", {"node_uuid": ident, "address": macs[index]})
         self.sql("UPDATE nodes SET power_state = 'power off' WHERE power_state IS NULL")
         return found
+
+    def copy(self, name: str, names: Sequence[str]) -> None:
+        """Make nodes like this one, but for name and UUID: the API would make six a second."""
+        columns = [row[1] for row in self.sql("PRAGMA table_info(nodes)")]
+        others = [each for each in columns if each not in ("id", "uuid", "name")]
+        kept = ", ".join(others)
+        self.sql(
+            f"INSERT INTO nodes (uuid, name, {kept})"
+            f" SELECT json_extract(made.value, '$[0]'), json_extract(made.value, '$[1]'), {kept}"
+            " FROM nodes, json_each(?) AS made WHERE nodes.name = ?",
+            json.dumps([[str(uuid.uuid4()), each] for each in names]),
+            name,
+        )
 
     def node(self, name: str) -> dict[str, Any]:
         """A node as the API shows it."""
