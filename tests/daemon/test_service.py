@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -286,3 +290,52 @@ def test_a_cycle_that_breaks_off_ends_no_daemon_and_is_told_without_its_text(
     told = capsys.readouterr().err
     assert "a cycle was broken off" in told
     assert "s3cret" not in told + kept[0]
+
+
+@contextmanager
+def no_temporary_files(home: Path) -> Iterator[None]:
+    """Their directory is gone, as after a clean-up that went too far; or its disk is full."""
+    tempfile.tempdir = str(home / "nowhere")
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_a_full_disk_for_temporary_files_ends_neither_the_daemon_nor_its_fetching(
+    rig: Rig, remote: bool
+) -> None:
+    rig.adopt_all()
+    pushed, chosen = rig.inventory, {}
+    if remote:
+        pushed = rig.home / "upstream.git"
+        rig.git("clone", "--quiet", "--bare", str(rig.inventory), str(pushed), where=rig.home)
+        chosen = {"repository": f"file://{pushed}", "poll_interval_s": 0.2}
+    rig.start(**chosen)
+    rig.wait_settled(rig.git("rev-parse", "HEAD"))
+    with no_temporary_files(rig.home):
+        commit = rig.loan("n1")
+        if remote:
+            rig.git("push", "--quiet", str(pushed), "main")
+        result = rig.wait(lambda result: "no temporary file" in result.trouble, "the trouble told")
+        assert result.plan is not None
+    assert rig.wait_settled(commit).trouble == ""
+
+
+def test_a_repository_that_cannot_be_watched_is_told_and_tried_again(
+    rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = rig.settings(repository="https://git.example/inv.git", poll_interval_s=0.05)
+    service = Service(refused)
+    with open_fleet(rig.settings(), drive=False, wake=lambda: None) as fleet:
+        watcher = threading.Thread(
+            target=service._watcher.watch, args=(Reconciler(fleet),), kwargs={"remote": False}
+        )
+        watcher.start()
+        watcher.join(0.5)
+        assert watcher.is_alive()
+        service.stop()
+        watcher.join(WAIT_S)
+        assert not watcher.is_alive()
+    assert capsys.readouterr().err.count("the repository is not watched, only looked at") == 1

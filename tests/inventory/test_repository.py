@@ -6,8 +6,11 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -582,3 +585,50 @@ def test_a_mirror_that_is_something_else_is_refused(origin: GitRepository, tmp_p
     assert (tmp_path / "taken" / "file").read_text() == "mine"
     with pytest.raises(RepositoryError, match="mirror"):
         Repository(url(origin), "main", mirror=None)
+
+
+@contextmanager
+def no_temporary_files(home: Path) -> Iterator[None]:
+    """Their directory is gone, as after a clean-up that went too far; or its disk is full."""
+    tempfile.tempdir = str(home / "nowhere")
+    try:
+        yield
+    finally:
+        tempfile.tempdir = None
+
+
+def test_a_place_for_temporary_files_that_is_gone_is_an_error_of_the_repository(
+    origin: GitRepository, mirror: Path
+) -> None:
+    origin.commit({"a.yaml": "a: 1\n"}, subject="first")
+    with Repository(f"file://{origin.path}", "main", mirror=mirror) as repository:
+        with (
+            no_temporary_files(mirror.parent),
+            pytest.raises(RepositoryError, match="no temporary file"),
+        ):
+            repository.fetch()
+        repository.fetch()
+        head = repository.head()
+        (entry,) = repository.files(head)
+        for asked in (
+            lambda: repository.commit(head),
+            lambda: repository.sizes([entry.id]),
+            lambda: list(repository.blobs([entry.id])),
+            lambda: repository.outside(head, ["0" * 40]),
+        ):
+            with (
+                no_temporary_files(mirror.parent),
+                pytest.raises(RepositoryError, match="no temporary file"),
+            ):
+                asked()
+
+
+def test_the_first_parents_of_a_commit_and_what_its_history_lacks(origin: GitRepository) -> None:
+    first = origin.commit({"a.yaml": "a: 1\n"}, subject="first")
+    git(origin.path, "branch", "side")
+    second = origin.commit({"a.yaml": "a: 2\n"}, subject="second")
+    with Repository(str(origin.path), "main", mirror=None) as repository:
+        line = repository.commits(second, 9, first_parents=True)
+        assert [commit.id for commit in line] == [second, first]
+        assert repository.outside(first, [first, second, "0" * 40, "short"]) == {second}
+        assert repository.outside(second, [first, second]) == frozenset()

@@ -6,7 +6,6 @@ all only set one event. Two small threads beside the loop watch git; they never 
 
 from __future__ import annotations
 
-import random
 import signal
 import threading
 from collections.abc import Callable
@@ -17,18 +16,17 @@ from types import FrameType
 from metalwright.daemon.alerts import rearm
 from metalwright.daemon.broken import FORESEEN, broken_off, summary, why_of
 from metalwright.daemon.clock import ClockJump, SteadyClock
-from metalwright.daemon.fleet import Fleet, open_fleet, open_repository, sweep_settings
+from metalwright.daemon.fleet import Fleet, open_fleet, sweep_settings
 from metalwright.daemon.log import configure
 from metalwright.daemon.reconcile import FACT_CYCLE, FACT_IN_FORCE, CycleResult, Reconciler
-from metalwright.errors import FencedError, RepositoryError, SettingsError, StoreError
-from metalwright.inventory import Repository, watch_repository
+from metalwright.daemon.watching import Watcher
+from metalwright.errors import FencedError, SettingsError, StoreError
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.observed import Observed
 from metalwright.settings import RELOADABLE, Settings, changes, load_settings
 
 WAIT_MIN_S = 0.05
 SAVE_INTERVAL_S = 2.0
-POLL_JITTER = 0.2
 FAILED_CYCLE_PAUSE_S = 5.0
 PRUNE_INTERVAL = timedelta(days=1)
 
@@ -46,6 +44,7 @@ class Service:
         self.log = configure(settings.log)
         self._wake, self._stop, self._reload = (threading.Event() for _ in range(3))
         self._set_forward = threading.Event()
+        self._watcher = Watcher(lambda: self.settings, lambda: self.log, self.wake, self._stop)
         self._said, self._alerts = "", frozenset[str]()
         self._saved_at: datetime | None = None
         self._last: CycleResult | None = None
@@ -86,8 +85,13 @@ class Service:
         with open_fleet(self.settings, drive=True, wake=self.wake, clock=clock) as fleet:
             fleet.sweeper.preload(_pauses(fleet.store.observed()))
             reconciler = Reconciler(fleet)
-            self._fetch(fleet.repository, reconciler)
-            watcher = threading.Thread(target=self._watch, args=(fleet, reconciler), daemon=True)
+            self._watcher.fetch(fleet.repository, reconciler)
+            watcher = threading.Thread(
+                target=self._watcher.watch,
+                args=(reconciler,),
+                kwargs={"remote": fleet.repository.is_remote},
+                daemon=True,
+            )
             watcher.start()
             if fleet.told:
                 self.log.error("no machine is touched until it is adopted anew", why=fleet.told)
@@ -110,19 +114,6 @@ class Service:
             self._reload_when_asked(fleet)
             self._cycle(fleet, reconciler)
             self._wake.wait(self._pause_s(fleet, reconciler))
-
-    def _fetch(self, repository: Repository, reconciler: Reconciler) -> None:
-        """Bring a remote repository's newest commits here; failing that, go on from the mirror."""
-        if not repository.is_remote:
-            return
-        try:
-            repository.fetch()
-        except RepositoryError as error:
-            if not reconciler.unfetched:
-                self.log.error("the repository cannot be fetched", why=str(error))
-            reconciler.unfetched = str(error)
-        else:
-            reconciler.unfetched = ""
 
     def _clock_jumped(self, jump: ClockJump) -> None:
         """Tell of it; from whichever thread read the clock."""
@@ -242,20 +233,6 @@ class Service:
         except StoreError as error:
             self.log.error("the last outcomes were not recorded", why=str(error))
         self.log.info("stopped")
-
-    def _watch(self, fleet: Fleet, reconciler: Reconciler) -> None:
-        """Watch a local repository, or fetch a remote one again and again with jitter."""
-        if not fleet.repository.is_remote:
-            watch_repository(self.settings.repository, self.wake, self._stop)
-            return
-        jitter = random.SystemRandom()
-        with open_repository(self.settings) as repository:  # a git handle belongs to one thread
-            while True:
-                spread = jitter.uniform(1 - POLL_JITTER, 1 + POLL_JITTER)
-                if self._stop.wait(self.settings.poll_interval_s * spread):
-                    return
-                self._fetch(repository, reconciler)
-                self.wake()
 
     def _reload_when_asked(self, fleet: Fleet) -> None:
         stamp = _stamp(self.path)
