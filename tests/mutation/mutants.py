@@ -420,8 +420,15 @@ PLANS = (
     Mutant(
         bug="an acknowledgement passes the same set whenever it comes back",
         file="plan/consents.py",
-        before="            rows[verb] = [node, verb.value, *state]\n",
-        after="            rows[verb] = [node, verb.value, *state[:2]]\n",
+        before="            rows[verb] = [node, verb.value, *state, *_loss(",
+        after="            rows[verb] = [node, verb.value, *state[:2], *_loss(",
+        caught_by=PLAN + "test_radius.py",
+    ),
+    Mutant(
+        bug="what was acknowledged without a wipe passes with one",
+        file="plan/consents.py",
+        before="digest_of([*goal, *_loss(node, verb, ground)])",
+        after="digest_of(goal)",
         caught_by=PLAN + "test_radius.py",
     ),
     Mutant(

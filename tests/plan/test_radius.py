@@ -279,6 +279,39 @@ def test_a_consent_ends_when_git_wants_something_else_of_the_node(world):
     world.converged()
 
 
+def test_what_was_acknowledged_without_a_wipe_does_not_pass_with_one(world):
+    """They wait for the end of a freeze, and meanwhile the template is made to wipe."""
+    world.fleet.template("x")
+    world.fleet.assignment("loan", "left", "n-[1-4]", "x")
+    rules(world, nodes_max=3)
+    before = world.plan().change_digest
+    world.fleet.freeze("exams", until=T0 + hours(2))
+    rules(world, before, nodes_max=3)
+    world.succeed()
+    harmless = world.consents
+    assert len(harmless) == 4
+    world.fleet.template("x", wipe="full")
+    rules(world, before, nodes_max=3)
+    assert world.plan().change_digest not in ("", before)
+    world.forward(hours(3))
+    assert held(world) == ["n-1", "n-2", "n-3", "n-4"]
+    plan = world.plan()
+    rules(world, plan.change_digest, nodes_max=3)
+    wiping = world.plan()
+    assert [one.destroys_data for one in wiping.actions] == [True] * 4
+    assert len(harmless | set(wiping.consents)) == 8, "each is called what it is"
+    world.consents = frozenset(wiping.consents)
+    world.fleet.template("x", wipe="metadata")
+    rules(world, nodes_max=3)
+    assert world.plan().lapsed == wiping.consents, "another level is another loss"
+    assert len(held(world)) == 4
+    world.fleet.template("x")
+    world.consents = harmless
+    rules(world, nodes_max=3)
+    assert len(world.plan().actions) == 4
+    world.nothing_left()
+
+
 def test_a_consent_ends_with_its_assignment(world):
     world.fleet.template("x")
     world.fleet.assignment("loan", "left", "n-[1-4]", "x", when={"end": T0 + hours(8)})

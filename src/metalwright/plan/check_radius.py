@@ -48,7 +48,7 @@ def digest(plan: Plan, facts: Facts) -> Iterator[str]:
     if plan.change_digest != name:
         yield "its change digest is not that of its changes"
     given = facts.history_kept() and facts.acknowledged(name)
-    keys = {_key(facts, name) for name in open_} if given else set()
+    keys = {_key(facts, name, Verb(row[1])) for name, row in open_.items()} if given else set()
     for key in sorted(set(plan.consents) ^ keys):
         yield f"consent {key} is given or kept back against what git acknowledges"
     yield from _lapsed(plan, facts)
@@ -64,7 +64,7 @@ def _lapsed(plan: Plan, facts: Facts) -> Iterator[str]:
     for key in sorted(known):
         name, since, _goal = [*key.split("/"), "", ""][:3]
         here = name in facts.desired.nodes and name in facts.memory.nodes
-        holds = here and _key(facts, name) == key
+        holds = here and key in (_key(facts, name, verb) for verb in (Verb.REBUILD, Verb.POWER_OFF))
         spent = here and _move(facts, name)[2] != since
         if holds and key in gone:
             yield f"consent {key} is forgotten although git wants its change"
@@ -86,11 +86,23 @@ def _open(plan: Plan, facts: Facts) -> dict[str, list[str]]:
         if verb in TURNING_OFF and name in facts.memory.nodes
     }
     known = facts.memory.consents
-    return {name: row for name, row in rows.items() if not known or _key(facts, name) not in known}
+    if not known:
+        return rows
+    return {
+        name: row for name, row in rows.items() if _key(facts, name, Verb(row[1])) not in known
+    }
 
 
 def _row(facts: Facts, name: str, verb: Verb) -> list[str]:
-    return [name, verb.value, *_move(facts, name)]
+    return [name, verb.value, *_move(facts, name), *_lost(facts, name, verb)]
+
+
+def _lost(facts: Facts, name: str, verb: Verb) -> list[str]:
+    """How the disks are lost, where they are."""
+    template = facts.desired.nodes[name].target.template
+    if template is None or not facts.destroys(name, verb):
+        return []
+    return ["destroys data", template.wipe.value]
 
 
 def _move(facts: Facts, name: str) -> list[str]:
@@ -107,10 +119,10 @@ def _move(facts: Facts, name: str) -> list[str]:
     return move
 
 
-def _key(facts: Facts, name: str) -> str:
+def _key(facts: Facts, name: str, verb: Verb) -> str:
     """A change of a node that is what it is since an instant: so it is consented to once."""
     target, holder, since = _move(facts, name)
-    return f"{name}/{since}/{digest_of([target, holder])}"
+    return f"{name}/{since}/{digest_of([target, holder, *_lost(facts, name, verb)])}"
 
 
 def _name(rows: Iterable[list[str]]) -> str:

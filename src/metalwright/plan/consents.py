@@ -1,13 +1,14 @@
 """What a commit acknowledged, change by change: how each change is called, and when that is over.
 
-A consent is for one node on its way from what it is to one target for one holder. It is spent when
-the change is done, and it lapses when git wants something else of the node, so that none of a
-machine that was silent for weeks, or of an older revision, lets a later change pass.
+A consent is for one node on its way from what it is to one target for one holder, and where that
+loses what is on its disks, for just that loss. It is spent when the change is done, and it lapses
+when git wants something else of the node, so that none of a machine that was silent for weeks, or
+of an older revision, lets a later change pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from metalwright.model.desired import DesiredNode, Holder
@@ -15,6 +16,7 @@ from metalwright.model.digest import digest_of
 from metalwright.model.fields import format_instant
 from metalwright.model.operation import NodeMemory, Verb
 from metalwright.plan.context import Ground
+from metalwright.plan.verbs import destroys_data
 
 SPENT_MAX: Final = 1_000
 """Consents that are spent and wait to be forgotten together: they match nothing any more."""
@@ -45,17 +47,21 @@ class Names:
             self._digest = (rows, digest_of(sorted(rows)))
         return self._digest[1]
 
-    def key(self, node: str, ground: Ground) -> str:
+    def key(self, node: str, verb: Verb, ground: Ground) -> str:
         """The name of what is remembered of one node once a commit acknowledged its change: the
-        node, since when it is what it is, and where it goes.
+        node, since when it is what it is, where it goes, and what that destroys.
         """
         *goal, since = self._state(node, ground)[0]
-        return f"{node}/{since}/{digest_of(goal)}"
+        return f"{node}/{since}/{digest_of([*goal, *_loss(node, verb, ground)])}"
+
+    def keys(self, node: str, ground: Ground) -> list[str]:
+        """The names of all that git may want of one node by now: to be restarted, or made anew."""
+        return [self.key(node, verb, ground) for verb in (Verb.REBOOT, Verb.DEPLOY)]
 
     def _row(self, node: str, verb: Verb, ground: Ground) -> Row:
         state, rows = self._state(node, ground)
         if verb not in rows:
-            rows[verb] = [node, verb.value, *state]
+            rows[verb] = [node, verb.value, *state, *_loss(node, verb, ground)]
         return rows[verb]
 
     def _state(self, node: str, ground: Ground) -> tuple[Row, dict[Verb, Row]]:
@@ -70,13 +76,21 @@ class Names:
         return kept[2], kept[3]
 
 
+def _loss(node: str, verb: Verb, ground: Ground) -> Row:
+    """That a change loses what is on the disks, and how: no digest of a target covers that."""
+    template = ground.desired.nodes[node].target.template
+    if template is None or not destroys_data(verb, template):
+        return []
+    return ["destroys data", template.wipe.value]
+
+
 def holder_key(holder: Holder) -> str:
     """A holder with the start of its window: `assignment/loan@2026-11-20T08:00:00Z`."""
     since = format_instant(holder.since) if holder.since is not None else ""
     return f"{holder}@{since}"
 
 
-def lapsed(ground: Ground, key_of: Callable[[str, Ground], str]) -> tuple[str, ...]:
+def lapsed(ground: Ground, names: Names) -> tuple[str, ...]:
     """The consents to be forgotten: those whose node git wants something else of by now.
 
     With them, or when they are many, go those that are spent.
@@ -88,10 +102,10 @@ def lapsed(ground: Ground, key_of: Callable[[str, Ground], str]) -> tuple[str, .
         if name not in ground.desired.nodes or name not in ground.memory.nodes:
             over.append(key)
             continue
-        now = key_of(name, ground)
-        if now != key:
+        now = names.keys(name, ground)
+        if key not in now:
             # What the node was is gone for good with its instant: no later change is called so.
-            same = now.rpartition("/")[0] == key.rpartition("/")[0]
+            same = now[0].rpartition("/")[0] == key.rpartition("/")[0]
             (over if same else spent).append(key)
     return tuple(sorted([*over, *spent])) if over or len(spent) >= SPENT_MAX else ()
 

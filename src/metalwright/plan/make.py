@@ -90,7 +90,7 @@ def make(
         change_digest=radius.digest,
         abandoned_revision=abandoned_revision,
         consents=radius.consents,
-        lapsed=lapsed(ground, books.names.key) if history_kept else (),
+        lapsed=lapsed(ground, books.names) if history_kept else (),
         unused_acknowledgements=_unused(ground, radius),
         rollouts=rolled.rollouts,
         next_due_at=min((one for one in (radius.due, *rolled.due.values()) if one), default=None),

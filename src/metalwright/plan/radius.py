@@ -83,7 +83,7 @@ def hold_back(lines: Lines, ground: Ground, books: Books, *, history_kept: bool)
     wanted = [
         one
         for one in _of_git(lines, ground.observed, desired)
-        if not known or names.key(one.node, ground) not in known
+        if not known or names.key(one.node, one.verb, ground) not in known
     ]
     digest = names.digest([(one.node, one.verb) for one in wanted], ground)
     if not history_kept:
@@ -91,7 +91,7 @@ def hold_back(lines: Lines, ground: Ground, books: Books, *, history_kept: bool)
     scale = books.scale(desired, stricter(rules.blast_radius, ground.context.former_radius))
     consents: tuple[str, ...] = ()
     if digest and acknowledged(digest, rules.acknowledge):
-        consents = tuple(sorted(names.key(one.node, ground) for one in wanted))
+        consents = tuple(sorted(names.key(one.node, one.verb, ground) for one in wanted))
         wanted = []
     if not scale.limited():
         return Verdict(digest=digest, consents=consents)
