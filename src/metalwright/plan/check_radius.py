@@ -88,9 +88,7 @@ def _open(plan: Plan, facts: Facts) -> dict[str, list[str]]:
     known = facts.memory.consents
     if not known:
         return rows
-    return {
-        name: row for name, row in rows.items() if _key(facts, name, Verb(row[1])) not in known
-    }
+    return {name: row for name, row in rows.items() if _key(facts, name, Verb(row[1])) not in known}
 
 
 def _row(facts: Facts, name: str, verb: Verb) -> list[str]:
