@@ -27,6 +27,8 @@ SECRETS = Secrets(None, {})
 POWER_ON = Effect(kind=EffectKind.POWER_ON)
 
 ACME = """
+import asyncio
+
 from metalwright.drivers.credentials import SecretsDownError
 from metalwright.errors import TemporaryError
 from metalwright.model.observed import Power, Reading
@@ -45,6 +47,8 @@ class Acme:
             raise TemporaryError("no answer within 1 s")
         if self.settings.get("does") == "leak":
             raise RuntimeError("the password is hunter2")
+        if self.settings.get("does") == "be cancelled":
+            raise asyncio.CancelledError
         if self.settings.get("does") == "secret":
             self.secrets.get("../x")
         if self.settings.get("does") == "no vault":
@@ -133,6 +137,7 @@ def test_an_entry_point_is_a_driver_with_its_own_table(install: Install) -> None
     [
         ("time out", TemporaryError, "no answer within 1 s"),
         ("leak", PermanentError, "the driver acme failed with RuntimeError"),
+        ("be cancelled", PermanentError, "the driver acme failed with CancelledError"),
         ("no vault", TemporaryError, "credentials bmc/a (vault): it is too slow"),
         ("nonsense", PermanentError, "the driver acme gave a str"),
         ("secret", PermanentError, "'../x' is not a credentials reference such as bmc/rack-a"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from execute_rig import (
 
 from metalwright.drivers.fake_faults import Fault, FaultKind
 from metalwright.errors import StoreError
+from metalwright.execute.effects import OVERDUE_FACTOR
 from metalwright.model.desired import Target
 from metalwright.model.documents import Node
 from metalwright.model.frozen import FrozenDict
@@ -352,6 +354,48 @@ def test_a_bug_of_a_driver_fails_the_attempt_and_not_the_cycle(rig: Rig) -> None
     assert len(rig.told()) == 3
     said = [each for report in rig.reports for each in report.events]
     assert "s3cret" not in str(said + rig.journal("n0")), "its text could carry anything"
+
+
+@pytest.mark.parametrize("leaks", [asyncio.CancelledError, SystemExit])
+def test_whatever_a_driver_ends_with_is_an_answer(rig: Rig, leaks: type[BaseException]) -> None:
+    class Leaky:
+        capabilities = rig.driver.capabilities
+
+        def apply(self, node: Node, effect: Effect, timeout_s: float) -> None:
+            raise leaks
+
+    with ThreadPoolExecutor(1) as threads:
+        rig.executor, rig.provisioner = threads, Leaky()
+        rig.engine = rig.make_engine()
+        rig.adopt()
+        rig.want("n0", Verb.DEPLOY, a_target())
+        rig.cycle()
+        rig.engine.drain(5.0)
+    assert f"the driver broke: {leaks.__name__} at" in rig.operation().last_error
+
+
+def test_a_driver_that_does_not_come_back_is_told_until_it_does(rig: Rig) -> None:
+    rig.executor = held = HeldExecutor()
+    rig.engine = rig.make_engine()
+    rig.adopt()
+    rig.want("n0", Verb.DEPLOY, a_target())
+    rig.cycle()
+    began = rig.operation().intent_at
+    assert began is not None
+    due = began + timedelta(seconds=OVERDUE_FACTOR * rig.settings.effect_timeout_s)
+    assert rig.engine.next_due_at() == due, "it is told when it is late, not by chance later"
+    while rig.clock() < due:
+        assert rig.engine.alerts(rig.clock()) == ()
+        rig.cycle()
+    since = f"{began:%Y-%m-%d %H:%M:%S}"
+    said = f"n0: the driver has not answered `set boot device` since {since}; restart the daemon"
+    assert rig.engine.alerts(rig.clock()) == (said,)
+    rig.cycle()
+    assert rig.store.slots() != {}, "what may still reach the machine holds its slots"
+    held.let_go()
+    assert rig.engine.alerts(rig.clock()) == ()
+    rig.cycle()
+    assert rig.told() == ["set boot device", "power on"]
 
 
 def test_another_machine_is_never_wiped(rig: Rig) -> None:

@@ -234,7 +234,7 @@ class Reconciler(Follower):
             observed=observed,
             report=report,
             trouble=self.trouble,
-            alerts=alerts_of(fleet.drivers.values()) + told,
+            alerts=fleet.engine.alerts(now) + alerts_of(fleet.drivers.values()) + told,
             unpassed=words_of(fleet.engine.validations, observed.checks),
         )
 

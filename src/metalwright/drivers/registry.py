@@ -125,7 +125,9 @@ class GuardedDriver:
             raise TemporaryError(str(error)) from None
         except SettingsError as error:  # a secret that is not there
             raise PermanentError(str(error)) from None
-        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever somebody else's code raises
             kind = type(error).__name__
             raise PermanentError(f"the driver {self._name} failed with {kind}") from None
 

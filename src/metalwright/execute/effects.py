@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from metalwright.execute.ports import HardwareEngine, Provisioner
 from metalwright.model.documents import Node
 from metalwright.model.operation import Operation
+
+OVERDUE_FACTOR: Final = 3.0
+"""How many times its time-out a driver may take before somebody is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class Outcome:
     fence: int
     intent_at: datetime | None
     at: datetime
-    error: Exception | None
+    error: BaseException | None
     sent: bool = True
 
 
@@ -57,7 +61,7 @@ class Effects:
     ) -> None:
         self._executor, self._clock, self._wake = executor, clock, wake
         self._still_ours, self._timeout_s = still_ours, timeout_s
-        self._in_flight: dict[str, str] = {}
+        self._in_flight: dict[str, Operation] = {}
         self._queue: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._gathered: list[Outcome] = []
 
@@ -66,6 +70,17 @@ class Effects:
 
     def __contains__(self, node: str) -> bool:
         return node in self._in_flight
+
+    @property
+    def overdue_after(self) -> timedelta:
+        """A driver that has not answered for so long has broken its promise to."""
+        return timedelta(seconds=OVERDUE_FACTOR * self._timeout_s)
+
+    def unanswered(self) -> tuple[Operation, ...]:
+        """The operations whose driver is still at work, by name of the node."""
+        answered = {outcome.node for outcome in self.gather()}
+        going = self._in_flight.items()
+        return tuple(operation for name, operation in sorted(going) if name not in answered)
 
     def gather(self) -> tuple[Outcome, ...]:
         """The outcomes that are not recorded yet, oldest first."""
@@ -86,7 +101,7 @@ class Effects:
     def start(self, task: Task) -> bool:
         """Hand an effect over; its intent is durable. False when no worker takes it."""
         name = task.operation.node
-        self._in_flight[name] = task.operation.id
+        self._in_flight[name] = task.operation
         try:
             self._executor.submit(self._perform, task)
         except RuntimeError:  # shut down: the intent stays without an answer and is read back
@@ -107,7 +122,7 @@ class Effects:
 
     def _perform(self, task: Task) -> None:
         operation = task.operation
-        error: Exception | None = None
+        error: BaseException | None = None
         sent = False
         assert operation.intent is not None
         try:
@@ -116,8 +131,8 @@ class Effects:
                 task.provisioner.carry_out(task.node, operation, self._timeout_s)
             elif sent:
                 task.provisioner.apply(task.node, operation.intent, self._timeout_s)
-        except Exception as raised:  # noqa: BLE001  a driver's bug fails one attempt, not the loop
-            error = raised
+        except BaseException as raised:  # noqa: BLE001  a driver's bug fails one attempt, not the loop
+            error = raised  # whatever it is: without an outcome the node would be lost for ever
         self._queue.put(
             Outcome(
                 node=operation.node,

@@ -95,7 +95,7 @@ class Engine:
         cycle = self._cycle(View(inventory=inventory, observed=observed, now=now), plan)
         cycle.start()
         self._busy = cycle.busy()
-        self._next_due_at = cycle.next_due_at()
+        self._next_due_at = self._sooner(cycle.next_due_at(), now)
         self.validations = cycle.validations()
         return cycle.report()
 
@@ -119,6 +119,26 @@ class Engine:
         An effect that comes back calls `wake`; a new observation is the sweeper's to tell.
         """
         return self._next_due_at
+
+    def alerts(self, now: datetime) -> tuple[str, ...]:
+        """What an operator should know: drivers that do not come back. Such a call cannot be ended, and
+        may still reach the machine: nothing is decided about the node meanwhile.
+        """
+        return tuple(
+            f"{each.node}: the driver has not answered `{each.intent.kind}` since"
+            f" {each.intent_at:%Y-%m-%d %H:%M:%S}; restart the daemon"
+            for each in self._effects.unanswered()
+            if each.intent is not None
+            and each.intent_at is not None
+            and now >= each.intent_at + self._effects.overdue_after
+        )
+
+    def _sooner(self, due: datetime | None, now: datetime) -> datetime | None:
+        """When an alert is to be raised, where that comes before what is due."""
+        after = self._effects.overdue_after
+        times = (each.intent_at + after for each in self._effects.unanswered() if each.intent_at)
+        found = [each for each in times if each > now]
+        return min(found if due is None else [*found, due], default=None)
 
     def drain(self, timeout_s: float) -> CycleReport:
         """Start nothing any more, wait for the effects in flight and record what came of them.

@@ -36,7 +36,7 @@ def begin(operation: Operation, situation: Situation) -> Operation:
     )
 
 
-def answered(operation: Operation, error: Exception | None, at: datetime) -> Operation:
+def answered(operation: Operation, error: BaseException | None, at: datetime) -> Operation:
     """The operation after the driver answered its intent at `at`, with an error or without."""
     if error is None:
         return altered(operation, acknowledged_at=at, effects=operation.effects + 1, tries=0)
@@ -109,7 +109,7 @@ def backoff_s(attempt: int, retries: Retries, uniform: Callable[[float, float], 
     return uniform(low, max(low, high))
 
 
-def _words(operation: Operation, error: Exception) -> str:
+def _words(operation: Operation, error: BaseException) -> str:
     """What the driver said; of an exception that is none of ours, a bug, only where it was."""
     kind = operation.intent.kind if operation.intent is not None else "effect"
     if isinstance(error, MetalwrightError):
