@@ -121,8 +121,8 @@ class Engine:
         return self._next_due_at
 
     def alerts(self, now: datetime) -> tuple[str, ...]:
-        """What an operator should know: drivers that do not come back. Such a call cannot be ended, and
-        may still reach the machine: nothing is decided about the node meanwhile.
+        """What an operator should know: drivers that do not come back. Such a call cannot be ended,
+        and may still reach the machine, so nothing is decided about the node.
         """
         return tuple(
             f"{each.node}: the driver has not answered `{each.intent.kind}` since"
