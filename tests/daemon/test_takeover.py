@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -11,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from metalwright.daemon import Fleet, open_fleet
+from metalwright.daemon import Fleet, driven_by, open_fleet
+from metalwright.daemon.calls import Calls
 from metalwright.daemon.clock import SteadyClock
 from metalwright.daemon.reconcile import Reconciler
 from metalwright.daemon.right import CONFIRMED_MAX
-from metalwright.daemon.takeover import take_over
+from metalwright.daemon.takeover import locked, take_over
 from metalwright.errors import FencedError, LockedError
 from metalwright.model.operation import Operation, OperationState
 from metalwright.model.plan import BlockedReason
@@ -23,7 +26,7 @@ from metalwright.settings import Settings
 from metalwright.store import DatabaseLock, FleetLock, Marks, Store
 from metalwright.store.marks import Count, Reached
 
-from .conftest import Rig
+from .conftest import WAIT_S, Rig
 
 
 def waits_s(fleet: Fleet) -> float:
@@ -50,6 +53,53 @@ def test_who_held_a_lock_file_that_was_removed_may_still_live(rig: Rig) -> None:
             first.confirm()
     with open_fleet(settings, drive=True, wake=lambda: None) as third:
         assert waits_s(third) == 0.0
+
+
+def test_the_lock_is_kept_until_the_last_call_has_come_back(tmp_path: Path) -> None:
+    store_url, path = f"sqlite:///{tmp_path / 'store.sqlite'}", tmp_path / "fleet.lock"
+    begun, end = threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        end.wait(WAIT_S)
+
+    calls = Calls(1)
+    with ExitStack() as stack:
+        stack.enter_context(locked(FleetLock(path), store_url, Marks(tmp_path, store_url), calls))
+        stack.callback(calls.shutdown, wait=False, cancel_futures=True)
+        calls.submit(call)
+        never = calls.submit(call)
+        begun.wait(WAIT_S)
+    assert never.cancelled()
+    with pytest.raises(LockedError):
+        FleetLock(path).acquire()
+    end.set()
+    calls.shutdown(wait=True)
+    with FleetLock(path) as free:
+        assert free.is_held
+
+
+def test_a_fleet_whose_machines_are_still_being_told_is_not_driven_by_another(rig: Rig) -> None:
+    slow = rig.config.read_text().replace(
+        "speed = 5000", 'speed = 1\nfaults = [{node = "*", fault = "slow", delay_s = 3.0}]'
+    )
+    rig.adopt_all()
+    rig.loan("n1")
+    rig.config.write_text(slow)
+    deadline = time.monotonic() + WAIT_S
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        reconciler = Reconciler(fleet)
+        while not any(line.event == "intent" for line in fleet.store.journal("n1", 9)):
+            assert time.monotonic() < deadline
+            reconciler.cycle()
+            time.sleep(0.05)
+    with pytest.raises(LockedError), open_fleet(rig.settings(), drive=True, wake=lambda: None):
+        pass
+    while driven_by(rig.settings()) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        assert waits_s(fleet) == 0.0
 
 
 def test_a_lock_without_an_identity_vouches_for_nobody(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from metalwright.daemon.booting import Booting, open_booting
+from metalwright.daemon.calls import Calls
 from metalwright.daemon.checking import prober_of
 from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.handing import hand_over
@@ -189,8 +190,9 @@ def _open_parts(
     _make_state_dir(settings.state_dir)
     lock = fleet_lock(settings.store, settings.state_dir)
     marks = Marks(settings.state_dir, settings.store) if drive else None
-    if marks is not None:
-        stack.enter_context(locked(lock, settings.store, marks))
+    actors = Calls(settings.execute.effects_in_flight_max) if drive else None
+    if marks is not None and actors is not None:
+        stack.enter_context(locked(lock, settings.store, marks, actors))
     repository = stack.enter_context(open_repository(settings))
     store = stack.enter_context(Store.open(settings.store, lock))
     alone, told = True, ""
@@ -205,9 +207,8 @@ def _open_parts(
     boot = open_booting(settings, store, secrets, clock, wake, stack if drive else None)
     drivers = hand_over(drivers, boot, (settings, store, secrets), stack)
     askers = _threads(settings.observe.in_flight_max, "observe", stack)
-    actors = None
-    if drive:
-        actors = _threads(settings.execute.effects_in_flight_max, "execute", stack)
+    if actors is not None:
+        stack.callback(actors.shutdown, wait=False, cancel_futures=True)
     return Parts(
         lock=lock,
         repository=repository,

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from metalwright.daemon.calls import Calls
 from metalwright.daemon.clock import SteadyClock
 from metalwright.daemon.right import CONFIRMED_MAX
 from metalwright.errors import LockedError, StoreError
@@ -69,9 +70,12 @@ def take_store(store: Store, marks: Marks, clock: SteadyClock) -> str:
 
 
 @contextmanager
-def locked(lock: FleetLock | DatabaseLock, store_url: str, marks: Marks) -> Iterator[None]:
-    """Hold the fleet lock. Where another process has it, note how far the store has come by now:
-    should this one take over later, it knows an old copy too.
+def locked(
+    lock: FleetLock | DatabaseLock, store_url: str, marks: Marks, calls: Calls
+) -> Iterator[None]:
+    """Hold the fleet lock until the last of the calls is over: who takes a lock file over is told
+    that nothing of the process before is under way. Where another process has it, note how far the
+    store has come by now: should this one take over later, it knows an old copy too.
 
     Raises:
         LockedError: another process drives this fleet.
@@ -86,7 +90,7 @@ def locked(lock: FleetLock | DatabaseLock, store_url: str, marks: Marks) -> Iter
     try:
         yield
     finally:
-        lock.release()
+        calls.when_over(lock.release)
 
 
 def calls_left_s(effect_timeout_s: float) -> float:
