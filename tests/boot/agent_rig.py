@@ -158,10 +158,7 @@ class Machine:
         path = str(self.root / "bin")
         path += f":{os.environ['PATH']}" if shell[0] != "busybox" else ""
         for name, text in self.tools.items():
-            tool = self.root / "bin" / name
-            assert not tool.is_symlink()
-            tool.write_text(f"#!/bin/sh\n{text}\n")
-            tool.chmod(0o755)
+            self._tool(name, text)
         return subprocess.run(
             [shutil.which(shell[0]) or shell[0], *shell[1:], str(agent)],
             env=environment | {"PATH": path},
@@ -173,6 +170,38 @@ class Machine:
             preexec_fn=self._limit,
         )
 
+    def start(self, arguments: str) -> str:
+        """What `init` says, its commands for mounts, modules and the network stood in for."""
+        (self.root / "proc" / "cmdline").write_text(f"quiet {arguments}\n")
+        (self.root / "sys" / "devices").mkdir(exist_ok=True)
+        tools = {"mount": "", "modprobe": "", "ip": "", "sleep": "", "mw-agent": "echo agent"}
+        for name, text in (tools | self.tools).items():
+            self._tool(name, text)
+        for name in ("cat", "cut", "find", "head", "sed", "sort", "timeout", "tr", "xargs"):
+            (self.root / "bin" / name).symlink_to(shutil.which(name) or name)
+        init = self._replaced(
+            (AGENT.parent / "init").read_text(),
+            ("PATH=/bin", f"PATH={self.root}/bin"),
+            ("/sys/", f"{self.root}/sys/"),
+            ("</proc/", f"<{self.root}/proc/"),
+            ("while :; do sleep 3600; done", ""),
+        )
+        dash = shutil.which("dash") or "sh"
+        done = subprocess.run([dash, "-c", init], capture_output=True, text=True, timeout=RUN_S)
+        return done.stdout
+
+    def _tool(self, name: str, text: str) -> None:
+        tool = self.root / "bin" / name
+        assert not tool.is_symlink()
+        tool.write_text(f"#!/bin/sh\n{text}\n")
+        tool.chmod(0o755)
+
+    def _replaced(self, text: str, *places: tuple[str, str]) -> str:
+        for old, new in places:
+            assert old in text, old
+            text = text.replace(old, new)
+        return text
+
     def _limit(self) -> None:
         if self.writable_mib is not None:
             most = self.writable_mib * MIB
@@ -180,16 +209,15 @@ class Machine:
 
     def _moved(self, agent: str) -> str:
         """The agent's text with other places; it must not reach for this very computer."""
-        for old, new in (
+        agent = self._replaced(
+            agent,
             ('echo "/dev/$1"', f'echo "{self.root}/dev/$1"'),
             ("/sys/block", f"{self.root}/sys/block"),
             ("/sys/class", f"{self.root}/sys/class"),
             ("/proc/", f"{self.root}/proc/"),
             (" -b ", " -f "),
             ("reboot -f", "exit 0"),
-        ):
-            assert old in agent, old
-            agent = agent.replace(old, new)
+        )
         left = agent.replace("/dev/null", "").replace("/dev/zero", "")
         left = left.replace(str(self.root), "")
         assert left.count("/dev/") == 1, "the agent names a device by another way than device_of"

@@ -112,3 +112,57 @@ def test_an_image_that_is_another_one_is_not_installed(machine: Machine, service
     assert done.returncode == 1
     assert phases(service) == ["ready", *["installing"] * 5, "failed"]
     assert "it should be 0000" in service.reports[-1]["message"]
+
+
+@in_every_shell
+def test_a_machine_with_several_cards_asks_by_each_of_them(
+    machine: Machine, service: Service, shell: list[str]
+) -> None:
+    machine.card("eth0", "52:54:00:00:00:01")
+    machine.card("eth1", "52:54:00:00:00:02")
+    machine.write("sys/class/net/eth1/bonding_slave/perm_hwaddr", "52:54:00:00:00:03")
+    machine.card("eth2", "52:54:00:00:00:04")
+    machine.write("sys/class/dmi/id/product_serial", "VMware-56 4d 8f&1")
+    machine.write("sys/class/dmi/id/product_uuid", "11111111-1111-1111-1111-000000000001")
+    service.statuses = [404, 404, 404]
+    done = machine.run(shell, f"mw.service={service.base}")
+    assert done.returncode == 0, done.stderr
+    asked, macs = service.paths[:-1], ["01", "03", "04"]
+    who = "&uuid=11111111-1111-1111-1111-000000000001&serial=VMware-56%204d%208f%261"
+    assert asked == [f"/hello?mac=52:54:00:00:00:{each}{who}" for each in (*macs, macs[0])]
+    found = [each["mac"][-2:] for each in service.reports[0]["facts"]["nics"]]
+    assert found == macs
+
+
+def booted(machine: Machine, arguments: str, *, leases: str, service: str) -> str:
+    """The card that the ramdisk ends with: `leases` have DHCP, `service` is reached by one."""
+    leased = machine.root / "leased"
+    machine.tools = {
+        "udhcpc": f'case "$*" in *{leases}*) echo "${{10}}" >{leased} ;; *) exit 1 ;; esac',
+        "wget": f'[ "$4" = http://10.0.0.1:8800/agent ] && [ "$(cat {leased})" = {service} ]',
+    }
+    for number in range(3):
+        machine.card(f"eth{number}", f"52:54:00:00:00:0{number}")
+    assert "agent" in machine.start(arguments)
+    return leased.read_text().strip() if leased.exists() else ""
+
+
+URL = "mw.url=http://10.0.0.1:8800/b/T mw.mode=wipe"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "leases", "service", "card"),
+    [
+        (f"{URL} mw.mac=52:54:00:00:00:01", "eth", "none", "eth1"),
+        (f"{URL} mw.mac=52:54:00:00:00:01", "eth2", "eth2", "eth2"),
+        (URL, "eth", "eth2", "eth2"),
+        ("mw.service=http://10.0.0.1:8800", "eth", "eth1", "eth1"),
+        (URL, "eth", "none", "eth0"),  # the service is away
+        ("quiet", "eth", "none", "eth0"),
+        (URL, "none", "none", ""),
+    ],
+)
+def test_a_ramdisk_takes_the_card_that_leads_to_its_service(
+    machine: Machine, arguments: str, leases: str, service: str, card: str
+) -> None:
+    assert booted(machine, arguments, leases=leases, service=service) == card

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from metalwright.boot.limits import BootLimits
 from metalwright.model.operation import Stage
 from metalwright.model.report import Phase
 from metalwright.model.template import Method
@@ -80,6 +82,10 @@ def test_a_token_lives_on_when_its_operation_ended_well_and_no_longer_else(lab: 
     lab.report(path, "running", facts=FACTS)
     active = lab.move(operation, stage=Stage.BOOT)
     lab.adopt_after(active, template)
+    assert lab.client.get(f"{path}/user-data").status_code == 200
+    issued, lab.now = lab.now, lab.now + timedelta(seconds=BootLimits().token_life_s + 1)
+    assert lab.client.get(f"{path}/user-data").status_code == 403
+    lab.now = issued
     assert lab.client.get(f"{path}/user-data").status_code == 200
     lab.store.end_boots("n1", lab.now)
     refused = lab.client.get(f"{path}/user-data")

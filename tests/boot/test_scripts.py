@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from metalwright.boot import texts
 from metalwright.boot.scripts import (
     AGAIN_S,
     AGAINS_MAX,
@@ -13,6 +14,7 @@ from metalwright.boot.scripts import (
     local_disk,
     wait,
 )
+from metalwright.model.boot import Served
 
 BASE = "http://10.0.0.1:8800"
 
@@ -50,6 +52,14 @@ def test_a_kernel_gets_its_arguments_and_an_efi_kernel_finds_its_initrds() -> No
         "boot || goto again",
         *again(),
     ]
+
+
+def test_a_ramdisk_is_told_the_card_that_ipxe_came_by() -> None:
+    for mode in (Served.WIPE, Served.INSTALL):
+        arguments = texts.arguments(None, mode, f"{BASE}/b/T")
+        line = kernel(f"{BASE}/b/T", arguments, initrds=("initrd",), service=BASE).splitlines()[1]
+        assert " mw.mac=${netX/mac} || goto again" in line
+    assert "mw.mac" not in " ".join(texts.arguments(None, Served.NETBOOT, f"{BASE}/b/T"))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ AGAINS_MAX = 60
 COMMAND_LINE_MAX = 2_047
 """Bytes of a kernel's command line (x86: COMMAND_LINE_SIZE less its end)."""
 
+CARD = "mw.mac=${netX/mac}"
+"""Tells a ramdisk the network card that iPXE came by. It is the only argument that iPXE expands."""
+
 _UNSAFE = re.compile(r"[^\x21-\x7e]|\$\{|^#|^\|\|$|^&&$")
 _SAID = re.compile(r"[^A-Za-z0-9 .,:;()/_@+-]")
 
@@ -57,7 +60,7 @@ def kernel(
     named = [f"initrd={name}" for name in initrds]
     line = " ".join([*named, *arguments])
     for place, argument in enumerate(arguments, 1):
-        if _UNSAFE.search(argument):
+        if argument != CARD and _UNSAFE.search(argument):
             raise ScriptError(
                 f"kernel argument number {place}, as it is rendered, has a space, a character that"
                 " is not printable ASCII, or something that iPXE would take for its own"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from metalwright.boot.scripts import CARD
 from metalwright.model.boot import Served
 from metalwright.model.boots import IssuedBoot
 from metalwright.model.documents import Node
@@ -53,9 +54,9 @@ def arguments(template: ResolvedTemplate | None, mode: Served, base: str) -> lis
     """The kernel arguments that the service adds; `base` is the address of this boot."""
     added = [f"mw.url={base}"]
     if mode is Served.WIPE:
-        return [*added, "mw.mode=wipe"]
+        return [*added, "mw.mode=wipe", CARD]
     if mode is Served.INSTALL:
-        return [*added, "mw.mode=install"]
+        return [*added, "mw.mode=install", CARD]
     seeded = template is not None and (
         template.user_data is not None or template.vendor_data is not None
     )
