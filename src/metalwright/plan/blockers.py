@@ -20,7 +20,7 @@ from metalwright.model.tenancy import DriftPolicy, TemplateEdits
 from metalwright.plan.difference import Case, Difference
 from metalwright.plan.holds import braked
 from metalwright.plan.tenancy import same_tenancy
-from metalwright.plan.verbs import lacking, wakes
+from metalwright.plan.verbs import by_hand, lacking, wakes
 
 PASSING: Final = frozenset(
     {
@@ -167,15 +167,8 @@ def _unsupported(case: Case, found: Difference) -> No | None:
     what, asking = missing
     return No(
         reason=BlockedReason.NOT_SUPPORTED,
-        message=f"driver {driver} cannot {what}, which {asking} needs{_by_hand(case)}",
+        message=f"driver {driver} cannot {what}, which {asking} needs{by_hand(case.reading)}",
     )
-
-
-def _by_hand(case: Case) -> str:
-    """What a person can do for a machine that is on and can only be woken."""
-    if case.reading is None or not case.reading.wakes or case.power is not Power.ON:
-        return ""
-    return "; shut it down by hand"
 
 
 def _data_loss(case: Case, found: Difference) -> No | None:

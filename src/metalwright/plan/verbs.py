@@ -8,7 +8,7 @@ from typing import Final
 from metalwright.model.desired import Target
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import ResolvedTemplate
-from metalwright.model.observed import Reading
+from metalwright.model.observed import Power, Reading
 from metalwright.model.operation import EffectKind, Stage, Verb
 from metalwright.model.template import Method, WipePolicy
 from metalwright.model.tenancy import PowerState
@@ -105,6 +105,13 @@ def _asking(effect: EffectKind | None, template: ResolvedTemplate | None) -> str
     if effect is EffectKind.WIPE:
         return f"spec.wipe: {template.wipe.value} of template {template.name}"
     return f"spec.method: {template.method.value} of template {template.name}"
+
+
+def by_hand(reading: Reading | None) -> str:
+    """What a person can do for a machine that is on and can only be woken."""
+    if reading is None or not reading.wakes or reading.power is not Power.ON:
+        return ""
+    return "; shut it down by hand"
 
 
 def into(target: Target) -> Verb:
