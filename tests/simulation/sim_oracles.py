@@ -13,7 +13,7 @@ from typing import Any
 
 from sim_brakes import BrakeBooks, RightBooks
 from sim_checks import CheckBooks
-from sim_inventory import Model, Shape, wanted
+from sim_inventory import TEMPLATES, Model, Shape, wanted
 from sim_limits import LimitBooks, StartBooks
 from sim_record import Known, Moment, Violation
 from sim_room import CallLog, MachineRoom, Sight
@@ -22,17 +22,14 @@ from sim_waves import WaveBooks
 
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import Power
-from metalwright.model.operation import EffectKind
+from metalwright.model.operation import EffectKind, Stage
 
 _ENDS = frozenset({"retry", "active", "failed", "cancelled", "superseded"})
 _POWER = frozenset({"power on", "power off", "soft power off", "wipe"})
 _EFFECTS_OF = {
-    "deploy": _POWER | {"set boot device"},
-    "rebuild": _POWER | {"set boot device"},
-    "reboot": (_POWER - {"wipe"}) | {"set boot device"},
-    "undeploy": frozenset({"power off", "soft power off"}),
-    "power on": frozenset({"power on", "set boot device"}),
-    "power off": frozenset({"power off", "soft power off"}),
+    Stage.POWER_OFF: {"power off", "soft power off"},
+    Stage.WIPE: {"wipe"},
+    Stage.BOOT: {"set boot device", "power on"},
 }
 CLOCK_SLACK = 1.15
 """The engine's clock may run this much slower than true time, while it follows a set clock."""
@@ -140,6 +137,7 @@ class Witness:
         for action in shown:
             template = action.target.template
             known.template = template.name if template is not None else None
+            known.effects = set().union(*(_EFFECTS_OF.get(each, ()) for each in action.stages))
             known.priority, known.rollout = action.priority, action.rollout
             known.want = f"{action.holder} {action.target.digest}"
         for book in self._books:
@@ -159,8 +157,11 @@ class Witness:
         known.answered = False
         if not known.held:
             self.broken("no effect without a slot", f"{known.node}: {kind} is meant without one")
-        if kind not in _EFFECTS_OF[known.verb]:
+        if kind not in known.effects:
             self.broken("effects are the plan shown", f"{known.node}: {kind} of {known.verb}")
+        if kind == "wipe" and effect["argument"] != TEMPLATES[known.template][2]:
+            text = f"{known.node}: {effect['argument']} for template {known.template}"
+            self.broken("wiped as git says", text)
         for book in self._books:
             book.intended(known, kind, moment)
         if kind in _POWER:

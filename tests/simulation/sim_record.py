@@ -25,7 +25,8 @@ class Known:
     """One operation as the journal's lines tell it, with what the plan that it is from shows.
 
     `want` names what git wanted of the node when it was made. Of each intent it is known whether
-    the driver was called for it, and of the last one whether the answer is written down.
+    the driver was called for it, and of the last one whether the answer is written down. `effects`
+    are those of the stages that the plan shows.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Known:
     told_s: float | None = None
     intents: list[tuple[str, str, bool]] = field(default_factory=list)
     answered: bool = False
+    effects: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

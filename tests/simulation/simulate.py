@@ -34,12 +34,15 @@ SEEDS_LONG = (
     *(seed for seed in range(99, 3_700, 100) if kind_of(seed) == "thousand"),
     299,
 )
+OPERATIONS_MIN = {"ci": 100_000, "long": 1_000_000}
+"""Fewer operations than these show too little to be called a pass."""
+
 COLLECTOR = (100_000, 50, 50)
 """Thresholds of the cyclic garbage collector: with Python's own, a tenth of all time is its."""
 
 
 def main() -> int:
-    """The command; 1 when an oracle was broken."""
+    """The command; 1 when an oracle was broken, or less was run than means anything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="ci")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -55,7 +58,17 @@ def main() -> int:
         print(_table(figures, time.monotonic() - began))
         for number, found in enumerate(figures.violations):
             _tell(number, found, home, arguments.out)
-    return 1 if figures.violations else 0
+    return 1 if figures.violations or not _enough(figures, arguments.seeds) else 0
+
+
+def _enough(figures: Figures, seeds: str) -> bool:
+    """Whether the run was as long as its name says, and compared something."""
+    wanted = OPERATIONS_MIN.get(seeds, 0)
+    if figures.operations < wanted:
+        print(f"NOT ENOUGH: {figures.operations:,} of {wanted:,} operations")
+    if wanted and not figures.compared:
+        print("NOT ENOUGH: nothing was compared with a run in which nothing goes wrong")
+    return figures.operations >= wanted and bool(figures.compared or not wanted)
 
 
 def _seeds(text: str) -> list[int]:
