@@ -24,9 +24,9 @@ from metalwright.lab.power import belonging, kept, process_of, started, switch_o
 from .machines import require_machines, service_url
 from .machines_lab import came_up
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(1_020)]
 
-TOUR_S = 360.0
+TOUR_S = 900.0
 START_S = 90.0
 PORTS = 8
 TRIES_MAX = 100

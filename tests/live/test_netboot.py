@@ -20,7 +20,7 @@ from .machines import (
 )
 from .machines_lab import MachinesLab
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 BOOT_S = 90.0
 """For one machine, from the commit to its report; on a quiet computer it is a tenth of that."""

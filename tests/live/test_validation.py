@@ -25,7 +25,7 @@ from .machines_lab import POLICY, MachinesLab
 from .namespace import ADDRESS, BRIDGE, Namespace
 from .test_dnsmasq import Dnsmasq, parts  # noqa: F401 - the same network, the same packages
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]
 
 BOOT_S = 150.0
 SERVICE = f"http://{ADDRESS}:8800"

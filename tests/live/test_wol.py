@@ -25,7 +25,7 @@ from .lab import document
 from .machines import MachineFarm, Systems, free_port, service_url
 from .machines_lab import MachinesLab
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
 BOOT_S = 150.0
 CYCLES_S = 30.0
