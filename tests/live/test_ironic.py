@@ -53,6 +53,9 @@ CHANGED = 50
 
 TAKEN_BACK = 10
 PASS_MAX_S = 180.0
+PASS_PAUSE_S = 0.5
+"""Between two looks at all that are changed: Ironic has to get on with it, too."""
+
 POWER_ON = Effect(kind=EffectKind.POWER_ON)
 
 
@@ -399,22 +402,24 @@ def all_through(driver: IronicDriver, operations: dict[str, Operation], until: f
     left = dict(operations)
 
     def step(name: str) -> bool:
-        node, reading = a_node(name), driver.observe(a_node(name), 30)
-        progress = reading.progress
-        asked = progress is not None and progress.operation_id == operations[name].id
-        if asked and progress is not None:
-            assert progress.phase is not Phase.FAILED, progress.message
-        if not asked and reading.template_digest == operations[name].target.digest:
-            return True
-        if not asked or (progress is not None and progress.phase is Phase.WAITS):
-            with suppress(NotBegunError):
-                driver.carry_out(node, operations[name], 30)
+        asked, progress = operations[name], None
+        with suppress(TemporaryError):  # silence: the next look tells
+            reading = driver.observe(a_node(name), 30)
+            progress = reading.progress
+            if progress is None and reading.template_digest == asked.target.digest:
+                return True
+            ours = progress is not None and progress.operation_id == asked.id
+            if not ours or (progress is not None and progress.phase is Phase.WAITS):
+                driver.carry_out(a_node(name), asked, 30)
+        failed = progress is not None and progress.phase is Phase.FAILED
+        assert not failed, progress
         return False
 
     with ThreadPoolExecutor(8) as executor:
         while left:
             assert time.monotonic() < until, sorted(left)
             done = list(executor.map(step, left))
+            time.sleep(PASS_PAUSE_S)
             left = {
                 name: left[name] for name, is_done in zip(left, done, strict=True) if not is_done
             }

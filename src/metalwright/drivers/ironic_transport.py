@@ -40,15 +40,15 @@ def ending(until: float) -> Iterator[None]:
         _call.until = before
 
 
-def _left_s(most_s: float | None) -> float | None:
-    """What is left of the call, `most_s` at most, in seconds. Raises TimeoutError: nothing."""
+def _left_s(otherwise: float | None) -> float | None:
+    """What is left of the call of this thread, in seconds. Raises TimeoutError: nothing."""
     until = getattr(_call, "until", None)
     if until is None:
-        return most_s
+        return otherwise
     left_s = float(until) - time.monotonic()
     if left_s <= 0:
         raise TimeoutError
-    return left_s if most_s is None else min(most_s, left_s)
+    return left_s
 
 
 class _Reader(io.RawIOBase):
@@ -70,13 +70,17 @@ class _Reader(io.RawIOBase):
 
 
 class _Socket:
-    """A connected socket whose file is a `_Reader`."""
+    """A connected socket whose file is a `_Reader`, and that sends in time too."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
+
+    def sendall(self, *what: Any) -> None:
+        self._sock.settimeout(_left_s(self._sock.gettimeout()))
+        self._sock.sendall(*what)
 
     def makefile(self, *_how: Any, **_more: Any) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self._sock))
