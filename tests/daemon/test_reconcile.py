@@ -97,7 +97,9 @@ def test_a_reading_of_an_earlier_process_may_be_of_another_bmc() -> None:
     error = ObservationError(kind=ErrorKind.CREDENTIALS, message="refused")
     refused = Observation(node="n2", at=now, error=error, failures=1, next_attempt_at=now)
     read = Observation(node="n1", at=now, reading=Reading())
-    assert _pauses(Observed(nodes={"n1": read, "n2": refused})).nodes == {"n2": refused}
+    kept = Observed(nodes={"n1": read, "n2": refused})
+    assert _pauses(kept, now).nodes == {"n2": refused}
+    assert _pauses(kept, now - timedelta(days=2)).nodes == {}, "of a clock that was ahead"
 
 
 def test_a_node_adopted_as_of_a_commit_that_a_cycle_does_not_know_is_left_alone(

@@ -15,7 +15,7 @@ import pytest
 
 from metalwright.daemon import Fleet, driven_by, open_fleet
 from metalwright.daemon.calls import Calls
-from metalwright.daemon.clock import SteadyClock
+from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.reconcile import Reconciler
 from metalwright.daemon.right import CONFIRMED_MAX
 from metalwright.daemon.takeover import locked, take_over
@@ -145,6 +145,24 @@ def restore(rig: Rig, copy: Path) -> None:
 
 def powered(fleet: Fleet, name: str) -> int:
     return fleet.drivers["fake"]._fleet.node(name).power_ons  # type: ignore[attr-defined]
+
+
+def test_what_a_clock_that_was_days_ahead_wrote_is_moved_back_at_take_over(rig: Rig) -> None:
+    rig.adopt_all()
+    rig.loan("n1")
+    ahead = SteadyClock(lambda: system_clock() + timedelta(days=2))
+    deadline = time.monotonic() + WAIT_S
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None, clock=ahead) as fleet:
+        reconciler = Reconciler(fleet)
+        while not fleet.store.operations("n1", 1):
+            assert time.monotonic() < deadline
+            reconciler.cycle()
+            time.sleep(0.05)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        (operation,) = fleet.store.operations("n1", 1)
+        assert operation.created_at <= fleet.clock()
+        line = next(line for line in fleet.store.journal("n1", 9) if "ahead of" in line.detail)
+        assert line.at <= fleet.clock()
 
 
 def test_an_old_copy_of_the_store_starts_nothing(rig: Rig) -> None:

@@ -23,7 +23,8 @@ JUMP_S: Final = 5.0
 
 LEAD_MAX: Final = timedelta(days=1)
 """How far before the wall a clock goes on from where an earlier process was. One that was years
-ahead (a dead battery) is not followed: what it wrote down waits, and is not early.
+ahead (a dead battery) is not followed: what it wrote down of operations is moved back instead
+(`Store.bring_back`), its holds and pauses of other kinds are over when they say.
 """
 
 

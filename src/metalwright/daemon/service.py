@@ -83,7 +83,7 @@ class Service:
         """
         clock = SteadyClock(told=self._clock_jumped)
         with open_fleet(self.settings, drive=True, wake=self.wake, clock=clock) as fleet:
-            fleet.sweeper.preload(_pauses(fleet.store.observed()))
+            fleet.sweeper.preload(_pauses(fleet.store.observed(), fleet.clock()))
             reconciler = Reconciler(fleet)
             self._watcher.fetch(fleet.repository, reconciler)
             watcher = threading.Thread(
@@ -258,12 +258,15 @@ class Service:
             self.log.warning("these settings take a restart", settings=", ".join(left))
 
 
-def _pauses(kept: Observed) -> Observed:
+def _pauses(kept: Observed, now: datetime) -> Observed:
     """Of an earlier process only the failures, for the pauses that they began.
 
-    A reading does not say which BMC it came from, and git may have moved the node since.
+    A reading does not say which BMC it came from, and git may have moved the node since. One from
+    after `now` is of a clock that was ahead, and so is the end of its pause.
     """
-    failures = {name: each for name, each in kept.nodes.items() if each.reading is None}
+    failures = {
+        name: each for name, each in kept.nodes.items() if each.reading is None and each.at <= now
+    }
     return Observed(nodes=FrozenDict(failures))
 
 

@@ -26,6 +26,7 @@ FACT_LOCK: Final = "lock"
 
 def take_over(store: Store, clock: SteadyClock, by: str, lock: str = "") -> bool:
     """Make a store the one that drives, from the last instant that it has, if the wall is before.
+    What was written by a clock that was further ahead than that is moved back.
 
     `lock` is the identity of the lock that is held: where the process before held the very same
     one, it is dead. True is the answer then.
@@ -36,6 +37,7 @@ def take_over(store: Store, clock: SteadyClock, by: str, lock: str = "") -> bool
     for line in store.journal(None, 1):
         clock.go_on_from(line.at)
     store.claim(by, clock())
+    store.bring_back(clock())
     mine = json.dumps(lock)
     before = store.fact(FACT_LOCK)
     if before is None or before[0] != mine:

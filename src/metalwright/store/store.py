@@ -19,6 +19,7 @@ from metalwright.model.operation import Applied, JournalEntry, Memory, Operation
 from metalwright.model.rollout import Rollout
 from metalwright.store import keeping
 from metalwright.store.boots import Boots
+from metalwright.store.clocks import bring_back
 from metalwright.store.codec import observation_from_text, observation_to_text
 from metalwright.store.recall import (
     Recalled,
@@ -128,6 +129,13 @@ class Store(Boots):
         """
         with self._writing() as ledger:
             return release_all(ledger, why, at)
+
+    def bring_back(self, at: datetime) -> tuple[str, ...]:
+        """Move what unfinished operations say to have happened after `at` back to it, with their
+        deadlines and pauses; the nodes concerned. No machine is touched.
+        """
+        with self._writing() as ledger:
+            return bring_back(ledger, at)
 
     def prune(self, before: datetime) -> int:
         """Remove journal lines and ended operations from before an instant; how many in all.
