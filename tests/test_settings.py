@@ -44,6 +44,32 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert settings.store == f"sqlite:///{tmp_path}/state/metalwright.sqlite"
 
 
+def test_every_setting_that_is_a_path_is_relative_to_the_file(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path,
+        """
+        [boot]
+        media = "boot.iso"
+        cache_dir = "/var/cache/mw"
+        [secrets.vault]
+        ca_file = "vault.pem"
+        [drivers.redfish]
+        ca_file = "bmc.pem"
+        [drivers.ironic]
+        clouds_file = "clouds.yaml"
+        [drivers.strange]
+        state_dir = "its own"
+        """,
+    )
+    settings = load_settings(path)
+    assert settings.boot.media == tmp_path / "boot.iso"
+    assert settings.boot.cache_dir == Path("/var/cache/mw")
+    assert settings.secrets.vault.ca_file == tmp_path / "vault.pem"
+    assert settings.drivers.redfish.ca_file == tmp_path / "bmc.pem"
+    assert settings.drivers.ironic.clouds_file == tmp_path / "clouds.yaml"
+    assert (settings.drivers.model_extra or {})["strange"] == {"state_dir": "its own"}
+
+
 @pytest.mark.parametrize("url", ["https://git.example.net/i.git", "git@git.example.net:lab/i.git"])
 def test_urls_are_left_alone(tmp_path: Path, url: str) -> None:
     assert load_settings(_file(tmp_path, f'repository = "{url}"\n')).repository == url

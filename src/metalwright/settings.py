@@ -17,7 +17,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -158,7 +158,7 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
         raise SettingsError("\n".join(strangers))
     content = _read(path) if path is not None else {}
     base = path.resolve().parent if path is not None else Path.cwd()
-    _make_absolute(content, base)
+    _make_absolute(content, Settings, base)
     repository = content.get("repository")
     if isinstance(repository, str) and "://" not in repository and ":" not in repository:
         content["repository"] = str(base / repository)
@@ -171,13 +171,14 @@ def load_settings(path: Path | None, **overrides: Any) -> Settings:
         raise SettingsError(_explain(where, error)) from error
 
 
-def _make_absolute(section: dict[str, Any], base: Path) -> None:
-    """Relative paths become those below `base`: every setting that ends in `_dir` or `_file`."""
-    for key, value in section.items():
-        if isinstance(value, dict) and key != "drivers":
-            _make_absolute(value, base)
-        elif isinstance(value, str) and key.endswith(("_dir", "_file")):
-            section[key] = str(base / value)
+def _make_absolute(section: dict[str, Any], kind: type[BaseModel], base: Path) -> None:
+    """Relative paths become those below `base`: of every setting that is a path."""
+    for name, field in kind.model_fields.items():
+        value, within = section.get(name), field.annotation
+        if isinstance(value, str) and (within is Path or Path in get_args(within)):
+            section[name] = str(base / value)
+        elif isinstance(value, dict) and isinstance(within, type) and issubclass(within, BaseModel):
+            _make_absolute(value, within, base)
 
 
 def unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
