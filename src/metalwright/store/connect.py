@@ -50,6 +50,12 @@ KEEPALIVE_COUNT_MAX: Final = 3
 """When both ends of a PostgreSQL connection ask whether the other is still there, how often, and
 after how many silences they give it up: a machine that lost its power frees its locks in 25 s."""
 
+UNACKNOWLEDGED_MS_MAX: Final = 1_000 * (
+    KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_COUNT_MAX
+)
+"""The same for a question that is under way: nobody asks then, and the kernel would repeat it for a
+quarter of an hour."""
+
 APPLICATION_LENGTH_MAX: Final = 63
 """PostgreSQL cuts longer names of a client off."""
 
@@ -158,6 +164,7 @@ def connect_arguments(url: str) -> dict[str, Any]:
         "keepalives_idle": KEEPALIVE_IDLE_S,
         "keepalives_interval": KEEPALIVE_INTERVAL_S,
         "keepalives_count": KEEPALIVE_COUNT_MAX,
+        "tcp_user_timeout": UNACKNOWLEDGED_MS_MAX,
         "application_name": f"metalwright {os.getpid()} {gethostname()}"[:APPLICATION_LENGTH_MAX],
     }
     client = {name: value for name, value in client.items() if name not in address.query}
