@@ -18,7 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,12 +28,12 @@ from metalwright.daemon.clock import SteadyClock, system_clock
 from metalwright.daemon.handing import hand_over
 from metalwright.daemon.right import Lock, Right
 from metalwright.daemon.secrets import open_secrets
+from metalwright.daemon.state_dir import make_state_dir
 from metalwright.daemon.tables import driver_tables
 from metalwright.daemon.takeover import calls_left_s, locked, take_over, take_store
 from metalwright.drivers.contract import Driver
 from metalwright.drivers.credentials import Secrets
 from metalwright.drivers.registry import driver_names, open_drivers
-from metalwright.errors import SettingsError
 from metalwright.execute import Engine, EngineSettings
 from metalwright.inventory import Loader, Repository, sealed_files, without_secrets
 from metalwright.model.documents import Node
@@ -187,7 +186,7 @@ def _open_parts(
     drive: bool,
 ) -> Parts:
     """The parts of an installation; `stack` closes them, the last opened first."""
-    _make_state_dir(settings.state_dir)
+    make_state_dir(settings, drive=drive)
     lock = fleet_lock(settings.store, settings.state_dir)
     marks = Marks(settings.state_dir, settings.store) if drive else None
     actors = Calls(settings.execute.effects_in_flight_max) if drive else None
@@ -255,16 +254,6 @@ def _credentials_version(secrets: Secrets, ironic: str | None, node: Node) -> st
     if node.spec.driver == "ironic":
         reference = ironic
     return secrets.version(reference) if reference is not None else ""
-
-
-def _make_state_dir(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-    except OSError as error:
-        raise SettingsError(
-            f"state_dir {directory} cannot be made: {error.strerror}; name another directory in "
-            "the settings, or in METALWRIGHT_STATE_DIR"
-        ) from error
 
 
 def open_repository(settings: Settings) -> Repository:
