@@ -72,6 +72,8 @@ class RedfishRig:
     def heal(self, node: Node) -> None:
         self.farm.heal(self.index(node))
         self.farm.set_password(PASSWORD)
+        if self.driver.alerts():
+            self.driver.rearm()  # the secret is as it was: only a person can say that it is right
 
 
 @pytest.fixture(scope="module")
