@@ -187,6 +187,27 @@ def test_a_long_row_of_broken_commits_is_read_over_several_cycles_and_starts_not
         assert f"the newest {LOADS_MAX + 2} commits are refused" in reconciler.trouble
 
 
+def test_what_cannot_be_read_at_start_up_is_told_once_and_tried_again(rig: Rig) -> None:
+    good = rig.git("rev-parse", "HEAD")
+    rest = rig.git("rev-parse", "HEAD:rest.yaml")
+    rig.write("rest.yaml", "n: [")
+    rig.commit("broken")
+    content = rig.inventory / ".git" / "objects" / rest[:2] / rest[2:]
+    away = rig.home / "away"
+    content.rename(away)
+    with open_fleet(rig.settings(), drive=True, wake=lambda: None) as fleet:
+        fleet.store.put_fact(FACT_IN_FORCE, f'{{"revision": "{good}"}}', fleet.clock())
+        reconciler = Reconciler(fleet)
+        sentences = {reconciler.cycle().sentence for _ in range(3)}
+        (sentence,) = sentences
+        assert sentence.count("the last good revision cannot be read either") == 1
+        away.rename(content)
+        plan = reconciler.cycle().plan
+        assert plan is not None
+        assert plan.revision.id == good
+        assert "cannot be read" not in reconciler.trouble
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_records_of_a_later_commit_than_the_one_in_force_are_left_alone(
     rig: Rig, readable: bool
