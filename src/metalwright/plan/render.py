@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from shlex import quote
 from typing import Final
 
 from metalwright.model.fields import format_instant
@@ -249,7 +248,7 @@ def _names(page: Page, nodes: tuple[str, ...]) -> None:
 
 def _with_nodes(message: str, nodes: Iterable[str]) -> str:
     """The message with its command made one that can be pasted, where that is not too long."""
-    names = " ".join(quote(each) for each in folded(nodes))
+    names = " ".join(f"'{each}'" if "[" in each else each for each in folded(nodes))
     return message.replace(" NODE`", f" {names}`") if len(names) <= COMMAND_RANGE_MAX else message
 
 
