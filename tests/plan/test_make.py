@@ -88,10 +88,10 @@ def test_undeploying_a_node_that_is_off_disrupts_nothing(world):
 
 
 def test_a_new_tenant_gets_a_fresh_machine_although_the_template_is_the_same(world):
-    lend(world)
+    lend(world, template="wiped")
     world.nothing_left()
     del world.fleet.assignments["loan"]
-    world.fleet.assignment("other", "ci", "n-1", "ci", owner="bob")
+    world.fleet.assignment("other", "ci", "n-1", "wiped", owner="bob")
     world.commit()
     action = world.action("n-1")
     assert action.verb is Verb.DEPLOY
@@ -210,13 +210,13 @@ def test_another_name_for_the_same_tenancy_changes_no_machine(world, edit):
 
 
 def test_a_rename_with_another_owner_or_target_is_a_boundary(world):
-    lend(world)
+    lend(world, template="wiped")
     world.nothing_left()
     del world.fleet.assignments["loan"]
-    world.fleet.assignment("loan-2", "ci", "n-1", "ci", owner="bob")
+    world.fleet.assignment("loan-2", "ci", "n-1", "wiped", owner="bob")
     world.commit()
     assert world.action("n-1").verb is Verb.DEPLOY
-    world.fleet.assignment("loan-2", "ci", "n-1", "wiped")
+    world.fleet.assignment("loan-2", "ci", "n-1", "ci")
     world.commit()
     assert world.action("n-1").verb is Verb.DEPLOY
     world.nothing_left()

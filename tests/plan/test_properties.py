@@ -10,9 +10,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metalwright.model.desired import Holder
 from metalwright.model.hardware import Hold, Lifecycle
 from metalwright.model.observed import BootProgress, Identity, Power
-from metalwright.model.operation import LocalHold, OperationState, Quarantined, Verb
+from metalwright.model.operation import LocalHold, OperationState, Quarantined, Stage, Verb
+from metalwright.model.plan import Action
 from metalwright.model.policy import BlastRadius, Radius
 from metalwright.model.rollout import RolloutState
 from metalwright.model.tenancy import RolloutStrategy, Waves
@@ -38,6 +40,7 @@ STRATEGIES = [
     RolloutStrategy(waves=Waves(label="rack"), canaries=0, soak=60),
     RolloutStrategy(waves=Waves(percent=50), soak=0, confirm=120),
 ]
+TENANTS = [Holder(kind="Assignment", name="gone", owner=one) for one in ("alice", "bob", "carol")]
 ABANDONED = "c0ffee" * 6 + "c0ff"
 
 
@@ -76,6 +79,7 @@ def declare(fleet: Fleet, draw: Any) -> None:
             template_edits=draw(st.sampled_from(["immediate", "at-boundary"])),
             data_loss_consent=draw(consent),
             rollout=draw(st.sampled_from(STRATEGIES)),
+            reuse=draw(st.sampled_from(["wiped", "unwiped"])),
         )
         spec = fleet.pools[pool].spec
         fleet.pools[pool] = replace(fleet.pools[pool], spec=replace(spec, nodes=tuple(names)))
@@ -142,6 +146,8 @@ def remember(world: World, draw: Any, names: Collection[str] = NAMES) -> None:
             continue
         if name not in world.memory or how == 10:
             world.adopt(name, rebuild=how == 10)
+        if draw(st.integers(0, 3)) == 3:
+            world.remember(name, tenant=draw(st.sampled_from(TENANTS)))
         if how == 12:
             world.remember(name, hold=LocalHold(reason="x", by="ada", at=world.now))
         if how == 13:
@@ -189,6 +195,18 @@ def worlds(draw: Any) -> World:
     return world
 
 
+def may_have(world: World, action: Action) -> bool:
+    """Whether whoever gets the node may have what a tenant left on its disks, as far as it is."""
+    tenant, known = world.memory[action.node].tenant, world.memory[action.node]
+    if tenant is None or action.holder.kind == "Pool" or action.holder.owner == tenant.owner:
+        return True
+    if Stage.WIPE in action.stages or world.fleet.pools[action.pool].spec.reuse == "unwiped":
+        return True
+    before = known.applied or known.former
+    same = before is not None and before.holder.name == action.holder.name
+    return same and before is not None and before.holder.owner == tenant.owner
+
+
 @settings(max_examples=150, deadline=None)
 @given(worlds())
 def test_a_plan_keeps_its_promises(world):
@@ -198,6 +216,7 @@ def test_a_plan_keeps_its_promises(world):
         assert action.node in world.memory
         assert world.fleet.nodes[action.node].spec.lifecycle is Lifecycle.MANAGED
         assert world.memory[action.node].operation is None
+        assert may_have(world, action), "data of one tenant in the hands of another"
         seen = world.observed.get(action.node)
         if asked:
             assert seen is not None

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from metalwright.model.desired import Desired, DesiredNode
+from metalwright.model.desired import Desired, DesiredNode, Holder
 from metalwright.model.frozen import FrozenDict
 from metalwright.model.inventory import Inventory
 from metalwright.model.observed import (
@@ -56,6 +56,12 @@ def shuffled(mapping: Any, seed: int) -> FrozenDict:
     return FrozenDict(items)
 
 
+def _tenant(applied: Applied | None, left: Holder | None) -> Holder | None:
+    """Whose data is on the disks of a node that is brought to this."""
+    lent = applied is not None and applied.holder.kind == "Assignment"
+    return applied.holder if applied is not None and lent else left
+
+
 class World:
     """One fleet at one instant; `commit` is called whenever its documents have changed."""
 
@@ -94,7 +100,11 @@ class World:
             one = wanted.nodes[name]
             applied = None if rebuild else self._applied(one)
             self.memory[name] = NodeMemory(
-                node=name, adopted_at=self.now, adopted_by="ops", applied=applied
+                node=name,
+                adopted_at=self.now,
+                adopted_by="ops",
+                applied=applied,
+                tenant=_tenant(applied, None),
             )
             self.see(name, Power(one.target.power.value))
 
@@ -198,18 +208,19 @@ class World:
         for name, applied in unchanged_records(
             values[0], values[2], values[1], values[0].inventory
         ).items():
-            self.remember(name, applied=applied)
+            tenant = _tenant(applied, self.memory[name].tenant)
+            self.remember(name, applied=applied, tenant=tenant)
         for line in plan.in_progress:
             operation = self.memory[line.node].operation
             assert operation is not None
             if line.fate.value == "continue":
-                self._done(line.node)
+                self._done(line.node, operation.stages)
             elif operation.state is OperationState.PENDING and operation.attempt == 0:
                 self.remember(line.node, operation=None)
             else:
                 self.interrupted(line.node, operation=None)
         for action in plan.actions:
-            self._done(action.node)
+            self._done(action.node, action.stages)
         self.consents = (self.consents - set(plan.lapsed)) | set(plan.consents)
         self.rollouts = {one.id: one for one in plan.rollouts if one.state not in ROLLOUT_OVER}
         for name in plan.holds_in_git:
@@ -230,13 +241,15 @@ class World:
         assert plan.blocked == ()
         assert plan.totals.as_desired == plan.totals.nodes
 
-    def _done(self, name: str) -> None:
+    def _done(self, name: str, stages: tuple[Stage, ...] = ()) -> None:
         wanted = self.desired().nodes[name]
         target = wanted.target
-        before = self.memory[name]
+        before, applied = self.memory[name], self._applied(wanted)
+        left = None if Stage.WIPE in stages else before.tenant
         self.memory[name] = replace(
             before,
-            applied=self._applied(wanted),
+            applied=applied,
+            tenant=_tenant(applied, left),
             former=None,
             operation=None,
             failed=None,

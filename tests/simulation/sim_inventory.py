@@ -235,6 +235,8 @@ def _pool(shape: Shape, pool: str, model: Model) -> str:
         "  drift: correct",
         "  dataLossConsent: true",
     ]
+    if _shares(pool):
+        lines.append("  reuse: unwiped")
     if limits:
         lines.append(f"  limits: {json.dumps(limits)}")
     if model.get(f"rollout/{pool}"):
@@ -242,13 +244,21 @@ def _pool(shape: Shape, pool: str, model: Model) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _shares(pool: str) -> bool:
+    """Whether several owners take turns in a pool, which says that it wipes nothing for that. The
+    assignments of the others are all of one owner: what one finds there is its own.
+    """
+    return int(pool[1:]) % 2 == 1
+
+
 def _loan(shape: Shape, loan: str, template: str, model: Model) -> str:
     pool = loan.partition("-")[0]
+    owner = f"tenant with {template}" if _shares(pool) else "tenant"
     return (
         "apiVersion: metalwright/v1\nkind: Assignment\n"
         f"metadata: {{name: loan-{loan}}}\n"
         f"spec:\n  pool: {pool}\n  nodes: [{', '.join(shape.part(loan))}]\n"
-        f"  template: {template}\n  owner: tenant\n"
+        f"  template: {template}\n  owner: {owner}\n"
         f"  priority: {model.get('priority/' + loan, 500)}\n"
         "  templateEdits: immediate\n  dataLossConsent: true\n"
     )

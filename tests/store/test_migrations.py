@@ -205,4 +205,5 @@ def test_the_migrations_are_inside_the_package() -> None:
         "0002_limits_and_brakes.py",
         "0003_restored_and_wiped.py",
         "0004_boots.py",
+        "0005_tenants.py",
     ]

@@ -1,4 +1,4 @@
-"""From the intent of a wipe, or to start an installer, on, what a node's disks have is not known."""
+"""From the intent of a wipe or an installation on, what a node's disks have is not known."""
 
 from __future__ import annotations
 

@@ -87,6 +87,7 @@ def _done(memory: NodeMemory | None) -> str:
         return "nothing: it is not adopted"
     applied, count = memory.applied, memory.failures
     row = f"; {count} operation{'s' if count > 1 else ''} in a row failed" if count else ""
+    row += _left(memory)
     if applied is None:
         return f"adopted by {memory.adopted_by}; what it carries is not known{row}"
     template = applied.target.template
@@ -95,6 +96,14 @@ def _done(memory: NodeMemory | None) -> str:
         f"brought to {what} for {applied.holder} at {_instant(applied.at)}, "
         f"commit {applied.revision[:12]} ({applied.source}){row}"
     )
+
+
+def _left(memory: NodeMemory) -> str:
+    """Whose data may be on the disks, where that is not plain from who has the node."""
+    tenant, applied = memory.tenant, memory.applied
+    if tenant is None or (applied is not None and applied.holder == tenant):
+        return ""
+    return f"; data of {tenant.owner} ({tenant}) may be on its disks, which were not wiped since"
 
 
 def _verdict(name: str, desired: Desired, plan: Plan) -> tuple[str, tuple[Reason, ...]]:

@@ -239,7 +239,8 @@ class NodeMemory:
     was cancelled by an operator, and nothing succeeded since. `failures` counts the operations that
     failed in a row, whatever they were for. `overwritten` says that a wipe of the disks, or an
     installation onto them, was begun since the node was brought to something, or adopted, last:
-    they may be empty or half written, whatever it was before.
+    they may be empty or half written, whatever it was before. `tenant` is the assignment that it
+    was booted for last, and not wiped since: its data may be on the disks, whatever rests there.
     """
 
     node: str
@@ -253,6 +254,7 @@ class NodeMemory:
     hold: LocalHold | None = None
     quarantine: Quarantined | None = None
     overwritten: bool = False
+    tenant: Holder | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

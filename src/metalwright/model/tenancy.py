@@ -47,6 +47,15 @@ class Replacement(StrEnum):
     NONE = "none"
 
 
+class Reuse(StrEnum):
+    """What has to happen before a node that one owner had goes to an assignment of another: its
+    disks are wiped, or nothing.
+    """
+
+    WIPED = "wiped"
+    UNWIPED = "unwiped"
+
+
 class TemplateEdits(StrEnum):
     """When an edit of the template reaches a node that already runs it."""
 
@@ -138,6 +147,7 @@ class PoolSpec:
     limits: PoolLimits = Field(default_factory=PoolLimits)
     drift: DriftPolicy = DriftPolicy.REPORT
     template_edits: TemplateEdits = TemplateEdits.IMMEDIATE
+    reuse: Reuse = Reuse.WIPED
     data_loss_consent: Bool = False
     rollout: RolloutStrategy | None = None
     validation: Checks = ()

@@ -7,7 +7,6 @@ that the set of changes which a commit acknowledges does not depend on which BMC
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +18,8 @@ from metalwright.model.plan import Blocked, BlockedReason, Cause
 from metalwright.model.tenancy import DriftPolicy, TemplateEdits
 from metalwright.plan.difference import Case, Difference
 from metalwright.plan.holds import braked
+from metalwright.plan.no import No
+from metalwright.plan.remanence import not_wiped
 from metalwright.plan.tenancy import same_tenancy
 from metalwright.plan.verbs import by_hand, lacking, wakes
 
@@ -33,15 +34,6 @@ PASSING: Final = frozenset(
     }
 )
 """Reasons that go away with another observation, with time, or with the end of a hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class No:
-    """A reason not to act, for people to read. Node names are left out, so that equal ones fold."""
-
-    reason: BlockedReason
-    message: str
-    next_attempt_at: datetime | None = None
 
 
 Question = Callable[[Case, Difference], No | None]
@@ -280,6 +272,7 @@ _OF_GIT: Final[tuple[Question, ...]] = (
     _failed,
     _unsupported,
     _data_loss,
+    not_wiped,
     _held,
     _not_observed,
     _stale,
@@ -295,5 +288,6 @@ _OF_DRIFT: Final[tuple[Question, ...]] = (
     _undone,
     _failed,
     _unsupported,
+    not_wiped,
     _frozen,
 )

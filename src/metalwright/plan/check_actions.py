@@ -40,6 +40,7 @@ def action_violations(plan: Plan, facts: Facts) -> Iterator[str]:
             _fits_verb,
             _needed,
             _made_anew,
+            _not_exposed,
             _not_busy,
             _seen,
             _data,
@@ -127,6 +128,12 @@ def _made_anew(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[st
     boots = wanted.target.template is not None and action.verb not in WIPING
     if boots and facts.memory.nodes[action.node].overwritten:
         yield "boots as it was although its disks were being overwritten"
+
+
+def _not_exposed(action: Action, wanted: DesiredNode, facts: Facts) -> Iterator[str]:
+    """What a tenant left on the disks never gets into another owner's hands."""
+    if facts.exposes(action.node, action.stages):
+        yield f"goes to {wanted.holder.owner} with another tenant's data on its disks"
 
 
 def _undone(node: str, facts: Facts) -> bool:

@@ -42,6 +42,8 @@ def _of_operation(
         yield "an operation that never ran cannot be superseded"
     if line.fate is Fate.CONTINUE and not _still_wanted(operation, facts):
         yield "goes on with what git does not want any more"
+    if line.fate is Fate.CONTINUE and _exposes(operation, facts):
+        yield "goes on into other hands with a tenant's data on its disks"
     stopped = facts.stopped(operation.node) if operation.node in facts.desired.nodes else ""
     if line.fate is Fate.CONTINUE and stopped:
         yield f"goes on although it is {stopped}"
@@ -76,6 +78,11 @@ def _loses_more(operation: Operation, facts: Facts) -> bool:
     if untried and operation.destroys_data and not facts.consented(name):
         return True
     return operation.verb in WIPING and before.wipe is not after.wipe
+
+
+def _exposes(operation: Operation, facts: Facts) -> bool:
+    known = operation.node in facts.desired.nodes and facts.history_kept()
+    return known and facts.exposes(operation.node, operation.stages)
 
 
 def history(plan: Plan, facts: Facts) -> Iterator[str]:

@@ -152,8 +152,8 @@ def _verb_within(case: Case, edited: tuple[FieldEdit, ...] | None, *, certain: b
     """The verb within one tenancy.
 
     Not `certain` means that an operation was interrupted: then the least that brings the machine
-    back is done, and what is on its disks is kept. Where a wipe or an installation was begun, nobody
-    knows what that is: the machine is made anew, however little git wants otherwise.
+    back is done, and what is on its disks is kept. Where a wipe or an installation was begun,
+    nobody knows what that is: the machine is made anew, however little git wants otherwise.
     """
     if edited is None:
         return into(case.wanted.target)

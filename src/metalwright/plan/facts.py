@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from metalwright.model.desired import Desired, Holder
 from metalwright.model.hardware import Lifecycle
 from metalwright.model.observed import BootProgress, Observation, Observed, Power
-from metalwright.model.operation import Applied, Memory, Verb
+from metalwright.model.operation import Applied, Memory, Stage, Verb
 from metalwright.model.template import Method, WipePolicy
+from metalwright.model.tenancy import Reuse
 from metalwright.plan.checked import Checked
 from metalwright.plan.context import PlanContext
 
@@ -157,6 +158,20 @@ class Facts:
             return False
         written = template.method is Method.DISK and template.image is not None
         return written or template.wipe is not WipePolicy.NONE
+
+    def exposes(self, node: str, stages: Collection[Stage]) -> bool:
+        """Whether this would give what a tenant may have left on the disks to another owner."""
+        left, wanted = self.memory.nodes[node].tenant, self.desired.nodes[node]
+        new = wanted.holder
+        if left is None or new.kind != "Assignment" or new.owner == left.owner:
+            return False
+        if Stage.WIPE in stages or Stage.BOOT not in stages:
+            return False
+        if self.desired.inventory.pools[wanted.pool].spec.reuse is Reuse.UNWIPED:
+            return False
+        origin = self.origin(node)
+        mine = origin is not None and origin.holder.owner == left.owner
+        return not (mine and self.within_tenancy(node))
 
     def consented(self, node: str) -> bool:
         """Whether a commit allows to lose it: by saying so, or as an assignment's boundary."""

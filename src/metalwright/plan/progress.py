@@ -10,6 +10,7 @@ from metalwright.model.plan import BlockedReason, Fate, InProgress
 from metalwright.plan.blockers import first_no
 from metalwright.plan.difference import Case, Difference, difference
 from metalwright.plan.holds import braked
+from metalwright.plan.remanence import exposed
 from metalwright.plan.tenancy import same_tenancy
 from metalwright.plan.verbs import MAKES_ANEW
 
@@ -43,6 +44,9 @@ def in_progress(case: Case, operation: Operation, *, history_kept: bool) -> InPr
         return _gives_way(operation, f"git wants it for {wanted.holder} now")
     if not same_target:
         return _gives_way(operation, "git wants another state now")
+    exposes = exposed(case, operation.stages)
+    if exposes:
+        return _gives_way(operation, exposes)
     found = difference(case)
     loses = _loses_otherwise(case, operation, found) if _spares(operation) else ""
     if loses:

@@ -36,7 +36,7 @@ def adopt(pages: Pages, records: Mapping[str, Applied | None], by: str, at: date
         if node in known:
             pages.update_node(node, values)
         else:
-            fresh.append({"node": node, "generation": pages.generation} | values)
+            fresh.append({"node": node, "generation": pages.generation, "tenant": None} | values)
         what = "as it is" if applied is not None else "to be rebuilt"
         pages.line(at, node, "adopted", detail=f"{what}, by {by}")
     if fresh:

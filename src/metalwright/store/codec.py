@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
-from metalwright.model.desired import Target
+from metalwright.model.desired import Holder, Target
 from metalwright.model.observed import Observation
 from metalwright.model.operation import Applied, Effect, Operation
 from metalwright.model.report import DiskFact, DiskWipe, Report
@@ -25,6 +25,7 @@ _NO_TARGET = {"target"}
 _OWN_COLUMNS = {"target", "cancelled_by"}
 
 EFFECTS_CACHE_MAX: Final = 4_096
+HOLDERS_CACHE_MAX: Final = 4_096
 
 REPLACED: Final = "\ufffd"
 """What stands for a character that cannot be stored."""
@@ -110,6 +111,19 @@ def applied_from_text(text: str, target: Target) -> Applied:
     """Raises pydantic.ValidationError where the text is no applied state."""
     applied: Applied = _adapter(Applied).validate_python(from_json(text) | {"target": target})
     return applied
+
+
+@lru_cache(maxsize=HOLDERS_CACHE_MAX)
+def holder_to_text(holder: Holder) -> str:
+    """The text of a holder."""
+    return _text(Holder, holder)
+
+
+@lru_cache(maxsize=HOLDERS_CACHE_MAX)
+def holder_from_text(text: str) -> Holder:
+    """Raises pydantic.ValidationError where the text is no holder."""
+    holder: Holder = _adapter(Holder).validate_json(text)
+    return holder
 
 
 def observation_to_text(observation: Observation) -> str:

@@ -19,14 +19,13 @@ from metalwright.model.desired import Target
 from metalwright.model.operation import (
     TERMINAL,
     Applied,
-    EffectKind,
     Operation,
     OperationState,
-    Stage,
     Verb,
 )
 from metalwright.model.rollout import ROLLOUT_OVER
 from metalwright.store.codec import target_from_text, target_to_text
+from metalwright.store.disks import disk_columns
 from metalwright.store.pages import Pages, chunks
 from metalwright.store.schema import (
     journal,
@@ -139,15 +138,11 @@ class Ledger(Pages):
         return True
 
     def _write_step(self, operation: Operation) -> None:
-        """Write a running operation. From the intent of a wipe on, or to start an installer,
-        whatever becomes of it, nobody knows what the disks have, until the node is brought to
-        something or adopted anew.
-        """
+        """Write a running operation, and what becomes known, or unknown, of the node's disks."""
         self.write_operation(operation)
-        kind = operation.intent.kind if operation.intent is not None else None
-        installs = Stage.INSTALLING in operation.stages
-        if kind is EffectKind.WIPE or (kind is EffectKind.POWER_ON and installs):
-            self.update_node(operation.node, {"wiped": 1})
+        columns = disk_columns(operation)
+        if columns:
+            self.update_node(operation.node, columns)
 
     def retry(self, operation: Operation, at: datetime, detail: str) -> bool:
         """End an attempt: pending again, slots free, the fence one higher; false when outdated."""

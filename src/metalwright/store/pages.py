@@ -21,6 +21,7 @@ from metalwright.store.codec import (
     REPLACED,
     applied_to_text,
     effect_to_text,
+    holder_to_text,
     storable,
     target_to_text,
 )
@@ -248,15 +249,21 @@ class Pages:
         return found
 
     def applied_columns(self, applied: Applied | None) -> dict[str, str | int | None]:
-        """What an applied state is in the row of a node; its target is written first."""
+        """What an applied state is in the row of a node; its target is written first.
+
+        An assignment that has it is its tenant. A pool leaves the tenant as it was.
+        """
         if applied is None:
             return {"applied": None, "target_id": None, "in_doubt": 0, "wiped": 0}
-        return {
+        columns: dict[str, str | int | None] = {
             "applied": applied_to_text(applied),
             "target_id": self.target(applied.target),
             "in_doubt": 0,
             "wiped": 0,
         }
+        if applied.holder.kind == "Assignment":
+            columns["tenant"] = holder_to_text(applied.holder)
+        return columns
 
     def target(self, target: Target) -> str:
         """The id of a target, written where the store does not have it yet."""

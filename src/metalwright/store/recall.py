@@ -30,6 +30,7 @@ from metalwright.model.rollout import ROLLOUT_OVER
 from metalwright.store.codec import (
     applied_from_text,
     effect_from_text,
+    holder_from_text,
     operation_from_text,
     rollout_from_text,
     target_from_text,
@@ -118,6 +119,7 @@ def _node(row: Row[Any], found: Mapping[str, Target], written: Written) -> NodeM
         applied=None if row.in_doubt else known_as,
         former=known_as if row.in_doubt else None,
         overwritten=bool(row.wiped),
+        tenant=holder_from_text(row.tenant) if row.tenant is not None else None,
         operation=busy,
         failed=failed,
         failures=row.failures,

@@ -28,7 +28,7 @@ from sqlalchemy import (
     table,
 )
 
-SCHEMA_REVISION: Final = "0004"
+SCHEMA_REVISION: Final = "0005"
 """The newest migration: what a store of this program looks like."""
 
 NAME_LENGTH_MAX: Final = 253
@@ -158,6 +158,7 @@ nodes = Table(
     Column("quarantine_reason", Text),
     Column("quarantine_at", Instant),
     Column("wiped", Integer, nullable=False, server_default="0"),
+    Column("tenant", Text),
     CheckConstraint("(applied IS NULL) = (target_id IS NULL)", name="applied_target"),
     CheckConstraint("in_doubt IN (0, 1)", name="in_doubt"),
     CheckConstraint("failures >= 0", name="failures"),
