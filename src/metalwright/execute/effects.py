@@ -131,17 +131,20 @@ class Effects:
                 task.provisioner.carry_out(task.node, operation, self._timeout_s)
             elif sent:
                 task.provisioner.apply(task.node, operation.intent, self._timeout_s)
-        except BaseException as raised:  # noqa: BLE001  a driver's bug fails one attempt, not the loop
-            error = raised  # whatever it is: without an outcome the node would be lost for ever
-        self._queue.put(
-            Outcome(
-                node=operation.node,
-                operation_id=operation.id,
-                fence=operation.fence,
-                intent_at=operation.intent_at,
-                at=self._clock(),
-                error=error,
-                sent=sent,
+        except BaseException as raised:
+            error = raised
+            if not isinstance(raised, Exception):
+                raise  # none of the loop's business, but without an outcome the node were lost
+        finally:
+            self._queue.put(
+                Outcome(
+                    node=operation.node,
+                    operation_id=operation.id,
+                    fence=operation.fence,
+                    intent_at=operation.intent_at,
+                    at=self._clock(),
+                    error=error,
+                    sent=sent,
+                )
             )
-        )
-        self._wake()
+            self._wake()
