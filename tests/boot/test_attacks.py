@@ -91,10 +91,13 @@ def test_a_replayed_token_is_refused_with_the_same_words_as_an_unknown_one(lab: 
     assert SECRET in lab.client.get(f"{new}/user-data").text
 
 
-def test_a_token_grows_old(lab: World) -> None:
-    lab.operate(lab.template())
+def test_a_token_grows_old_once_its_operation_is_over(lab: World) -> None:
+    template = lab.template()
+    operation = lab.operate(template)
     path = lab.boot()
     lab.now = lab.now.replace(day=22)
+    assert lab.client.get(f"{path}/user-data").status_code == 200
+    lab.adopt_after(operation, template)
     assert lab.client.get(f"{path}/user-data").status_code == 403
 
 
