@@ -84,6 +84,7 @@ FULL: dict[str, dict[str, Any]] = {
         "selector": "name = n9",
         "limits": {"inFlight": 3, "weight": 2},
         "drift": "report",
+        "reuse": "unwiped",
         "templateEdits": "immediate",
         "dataLossConsent": False,
         "validation": CHECKS,
