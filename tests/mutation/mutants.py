@@ -621,7 +621,7 @@ PLANS = (
         bug="data is lost without consent",
         file="plan/blockers.py",
         before="    if not found.destroys_data or found.consented:\n",
-        after="    if not found.destroys_data or not found.consented:\n",
+        after="    if not found.destroys_data or found.verb:\n",
         caught_by=PLAN + "test_make.py",
     ),
     Mutant(
@@ -792,6 +792,13 @@ RESTORED = (
         caught_by="tests/daemon/test_takeover.py::test_a_crash_while_an_old_copy_is_let_go_of_changes_nothing",
     ),
     Mutant(
+        bug="an operation wipes what no plan showed",
+        file="execute/cycle.py",
+        before="            stages=action.stages,\n",
+        after="            stages=(*action.stages[:-1], Stage.WIPE, *action.stages[-1:]),\n",
+        caught_by="tests/execute/test_engine.py",
+    ),
+    Mutant(
         bug="a wipe that was begun is forgotten",
         file="store/disks.py",
         before='columns["wiped"] = 1',
@@ -924,6 +931,6 @@ SEEDS: dict[str, int] = {
     "an intent is not journalled": 100,
     "a scope that was limited later does not count what runs": 101,
     "the blast radius counts only what could start now": 102,
-    "data is lost without consent": 101,
+    "an operation wipes what no plan showed": 101,
 }
 """Bugs that the simulation finds as well, and the seed of `tests/simulation` that shows each."""

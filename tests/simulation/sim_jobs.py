@@ -12,7 +12,7 @@ from sim_result import Result
 from sim_scenario import Recipe, Scenario, generate
 from sim_world import play
 
-CRASH_RUNS_MAX = 40
+CRASH_RUNS_MAX = 400
 """Runs of one scenario with a crash at each of its boundaries; longer ones are sampled evenly."""
 
 RECIPES = {
