@@ -103,6 +103,7 @@ class Lab:
         template = {"method": "netboot", "image": "live", "kernelArgs": ["console=ttyS0"]}
         self.write("template.yaml", document("BootTemplate", "live", template))
         pool = {"owner": "lab", "nodes": [f"n[01-{farm.count:02}]"], "resting": {"power": "off"}}
+        pool["reuse"] = "unwiped"  # its tenants take turns, and nothing here could wipe a disk
         self.write("pool.yaml", document("Pool", "lab", pool))
         for index in farm:
             node = farm.node(index)
