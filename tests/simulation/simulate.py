@@ -100,7 +100,7 @@ def _one(job: tuple[int, Path]) -> tuple[int, float, Figures]:
 def _run(seeds: list[int], workers: int, home: Path) -> Figures:
     figures = Figures()
     # The long ones first, so that no processor is left with one of them at the end.
-    order = ("ten thousand", "thousand", "turnover", "busy", "crashes", "mixed", "back")
+    order = ("ten thousand", "turnover", "thousand", "crashes", "busy", "mixed", "back")
     jobs = [(seed, home) for seed in sorted(seeds, key=lambda each: order.index(kind_of(each)))]
     with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=20) as pool:
         for seed, cpu_s, found in pool.imap_unordered(_one, jobs):
